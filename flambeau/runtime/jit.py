@@ -1,0 +1,181 @@
+"""LLVM IR text to machine code: compile, keep on disk, load.
+
+Not here: what the IR says (codegen), how a kernel is called (launch).
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Iterable
+
+from flambeau.runtime import cache
+from flambeau.support import config
+
+__all__ = ["compile", "load", "register_symbol", "stats"]
+
+_PIPELINE_VERSION = 1  # part of the cache key: change it with the passes below
+
+
+class Stats:
+    """Counters of this process: kernels compiled, and kernels loaded from the disk cache."""
+
+    __slots__ = ("compiled", "loaded_from_cache")
+
+    def __init__(self):
+        self.compiled = 0
+        self.loaded_from_cache = 0
+
+    def __repr__(self):
+        return f"Stats(compiled={self.compiled}, loaded_from_cache={self.loaded_from_cache})"
+
+
+stats = Stats()
+_symbols: dict[str, int] = {}
+_loaded: dict[tuple, dict[str, int]] = {}
+_engine = None
+_lock = threading.RLock()
+
+
+def compile(ir_text: str, name: str) -> int:
+    """Address of function `name`, compiled from `ir_text` or taken from the object cache.
+
+    The IR runs with its own floating-point flags only: no fast-math, no contraction is added.
+    Errors: RuntimeError if LLVM rejects the text, or a symbol it needs does not exist.
+    """
+    return load(ir_text, (name,))[name]
+
+
+def load(ir_text: str, names: Iterable[str]) -> dict[str, int]:
+    """Addresses of several functions or globals of one module; see `compile`."""
+    names = tuple(names)
+    addresses = _loaded.get((ir_text, names))
+    if addresses is None:
+        with _lock:
+            addresses = _loaded.get((ir_text, names))
+            if addresses is None:
+                addresses = _loaded[ir_text, names] = _get_engine().load(ir_text, names)
+    return addresses
+
+
+def register_symbol(name: str, address: int) -> None:
+    """Make `address` reachable from kernels as the external symbol `name`."""
+    _symbols[name] = address
+
+
+class _Engine:
+    """The process's LLVM: a linker that is kept for ever, and a compiler made when needed.
+
+    Nothing loaded is ever unloaded, and the engine is never disposed of: pool threads may be
+    inside its code until the process is gone.
+    """
+
+    def __init__(self):
+        import llvmlite
+        import llvmlite.binding as llvm
+
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        self.llvm = llvm
+        self.cpu = llvm.get_host_cpu_name()
+        self.features = llvm.get_host_cpu_features().flatten()
+        version = getattr(sys.modules.get("flambeau"), "__version__", "")
+        self.fingerprint = "\n".join(
+            [self.cpu, self.features, llvm.get_process_triple(), llvmlite.__version__, version,
+             str(sys.implementation.cache_tag), str(_PIPELINE_VERSION)]
+        )
+        self.linker = llvm.create_lljit_compiler(use_jit_link=os.name != "nt")
+        self.kept = []
+        self.machine = None
+
+    def load(self, ir_text, names):
+        key = cache.key(ir_text, self.fingerprint)
+        image = cache.read(key)
+        if image is not None:
+            try:
+                addresses = self.link(image, names)
+            except RuntimeError:
+                cache.drop(key)
+            else:
+                stats.loaded_from_cache += 1
+                return addresses
+        image = self.emit(ir_text, names)
+        addresses = self.link(image, names)
+        cache.write(key, image)
+        stats.compiled += 1
+        return addresses
+
+    def link(self, image, names):
+        builder = self.llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
+        for name in names:
+            builder.export_symbol(name)
+        for symbol, address in list(_symbols.items()):
+            if symbol.encode() in image and symbol not in names:
+                builder.import_symbol(symbol, address)
+        tracker = builder.link(self.linker, f"flambeau{len(self.kept)}")
+        tracker.detach()
+        self.kept.append(tracker)
+        return {name: tracker[name] for name in names}
+
+    def emit(self, ir_text, names):
+        """Object code of the module, for this CPU."""
+        if config.dump_ir:
+            _dump(ir_text, names)
+        try:
+            module = self.llvm.parse_assembly(ir_text)
+            module.verify()
+        except RuntimeError as error:
+            raise RuntimeError(f"jit.compile({', '.join(names)}): LLVM rejects: {error}") from None
+        if self.machine is None:
+            self.machine = self.new_machine()
+        self.optimise(module, "alwaysinline" in ir_text)
+        return self.machine.emit_object(module)
+
+    def new_machine(self):
+        target = self.llvm.Target.from_default_triple()
+        return target.create_target_machine(
+            cpu=self.cpu, features=self.features, opt=2, reloc="pic", codemodel="small", jit=True
+        )
+
+    def optimise(self, module, inline):
+        """Clean up without vectorising or unrolling: kernels state their vectors themselves."""
+        llvm = self.llvm
+        options = llvm.create_pipeline_tuning_options(speed_level=1)
+        options.loop_vectorization = options.slp_vectorization = False
+        options.loop_unrolling = options.loop_interleaving = False
+        builder = llvm.create_pass_builder(self.machine, options)
+        if inline:
+            passes = llvm.create_new_module_pass_manager()
+            passes.add_always_inliner_pass()
+            passes.run(module, builder)
+        passes = builder.getFunctionPassManager()
+        for function in module.functions:
+            if not function.is_declaration:
+                passes.run(function, builder)
+
+
+def _get_engine():
+    global _engine
+    if _engine is None:
+        _engine = _Engine()
+    return _engine
+
+
+def _dump(ir_text, names):
+    os.makedirs(config.dump_ir, exist_ok=True)
+    digest = cache.key(ir_text, "")[:8]
+    path = os.path.join(config.dump_ir, f"{names[0]}-{digest}.ll")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(ir_text)
+
+
+def _unlock_in_child():
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _lock.acquire(),
+        after_in_parent=lambda: _lock.release(),
+        after_in_child=_unlock_in_child,
+    )
