@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
 import time
 import warnings
 
@@ -41,7 +40,7 @@ def read(key: str) -> bytes | None:
     if path is None:
         return None
     try:
-        with open(path, "rb", opener=_open_nofollow) as file:
+        with open(path, "rb", opener=_open_private) as file:
             data = file.read()
             written = os.fstat(file.fileno()).st_mtime
     except OSError:
@@ -61,16 +60,14 @@ def write(key: str, payload: bytes) -> None:
     path = _path(key)
     if path is None:
         return
-    temporary = None
+    temporary = f"{path}.{os.urandom(8).hex()}.tmp"
     try:
-        handle, temporary = tempfile.mkstemp(suffix=".tmp", dir=os.path.dirname(path))
-        with open(handle, "wb") as file:
+        with open(temporary, "xb", opener=_open_private) as file:
             file.write(_MAGIC + _checksum(key, payload) + payload)
         os.replace(temporary, path)
     except OSError:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         return
     _account(len(payload) + _HEADER)
 
@@ -104,15 +101,14 @@ def _find_directory():
         status = os.stat(path)
     except OSError:
         return None
-    if os.name == "posix":
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            warnings.warn(
-                f"{path} is not used as kernel cache: it must belong to this user and be "
-                "writable by no other; set FLAMBEAU_CACHE_DIR to another directory",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            return None
+    if os.name == "posix" and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
+        warnings.warn(
+            f"{path} is not used as kernel cache: it must belong to this user and be "
+            "writable by no other; set FLAMBEAU_CACHE_DIR to another directory",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
     return path if stat.S_ISDIR(status.st_mode) else None
 
 
@@ -121,8 +117,8 @@ def _path(key):
     return None if base is None else os.path.join(base, key + _SUFFIX)
 
 
-def _open_nofollow(path, flags):
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
+def _open_private(path, flags):
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def _checksum(key, payload):

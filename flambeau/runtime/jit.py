@@ -3,16 +3,18 @@
 Not here: what the IR says (codegen), how a kernel is called (launch).
 """
 
+import ctypes
 import os
 import sys
-import threading
 from collections.abc import Iterable
 
 from flambeau.runtime import cache
+from flambeau.runtime.locks import ForkSafeLock
 from flambeau.support import config
 
 __all__ = ["compile", "load", "register_symbol", "stats"]
 
+_PARALLEL_FOR = "flambeau_parallel_for"  # registered by threads when first needed
 _PIPELINE_VERSION = 1  # part of the cache key: change it with the passes below
 
 
@@ -33,7 +35,7 @@ stats = Stats()
 _symbols: dict[str, int] = {}
 _loaded: dict[tuple, dict[str, int]] = {}
 _engine = None
-_lock = threading.RLock()
+_lock = ForkSafeLock()
 
 
 def compile(ir_text: str, name: str) -> int:
@@ -75,15 +77,16 @@ class _Engine:
 
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
+        llvm.initialize_native_asmparser()
         self.llvm = llvm
         self.cpu = llvm.get_host_cpu_name()
         self.features = llvm.get_host_cpu_features().flatten()
+        target = (self.cpu, self.features, llvm.get_process_triple())
         version = getattr(sys.modules.get("flambeau"), "__version__", "")
-        self.fingerprint = "\n".join(
-            [self.cpu, self.features, llvm.get_process_triple(), llvmlite.__version__, version,
-             str(sys.implementation.cache_tag), str(_PIPELINE_VERSION)]
-        )
+        tools = (llvmlite.__version__, version, sys.implementation.cache_tag, _PIPELINE_VERSION)
+        self.fingerprint = "\n".join(map(str, target + tools))
         self.linker = llvm.create_lljit_compiler(use_jit_link=os.name != "nt")
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.linker))
         self.kept = []
         self.machine = None
 
@@ -108,8 +111,12 @@ class _Engine:
         builder = self.llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
         for name in names:
             builder.export_symbol(name)
+        if _PARALLEL_FOR not in _symbols and _needs(image, _PARALLEL_FOR, names):
+            from flambeau.runtime import threads
+
+            threads.prepare()
         for symbol, address in list(_symbols.items()):
-            if symbol.encode() in image and symbol not in names:
+            if _needs(image, symbol, names):
                 builder.import_symbol(symbol, address)
         tracker = builder.link(self.linker, f"flambeau{len(self.kept)}")
         tracker.detach()
@@ -153,6 +160,11 @@ class _Engine:
                 passes.run(function, builder)
 
 
+def _needs(image, symbol, names):
+    """Whether an object may refer to `symbol`: its name is somewhere in there."""
+    return symbol.encode() in image and symbol not in names
+
+
 def _get_engine():
     global _engine
     if _engine is None:
@@ -166,16 +178,3 @@ def _dump(ir_text, names):
     path = os.path.join(config.dump_ir, f"{names[0]}-{digest}.ll")
     with open(path, "w", encoding="utf-8") as file:
         file.write(ir_text)
-
-
-def _unlock_in_child():
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=lambda: _lock.acquire(),
-        after_in_parent=lambda: _lock.release(),
-        after_in_child=_unlock_in_child,
-    )

@@ -56,7 +56,8 @@ _new_builtin = ctypes.PYFUNCTYPE(
 def _define():
     threads.prepare()
     for name in _API:
-        jit.register_symbol(name, ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value)
+        function = getattr(ctypes.pythonapi, name)
+        jit.register_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
     for name, thing in _OBJECTS.items():
         jit.register_symbol(name, id(thing))
     address = jit.compile(_trampoline(_type_offset()), "flambeau_launch")
@@ -78,9 +79,17 @@ def _type_offset():
 
 
 _API = (
-    "PyErr_Clear", "PyErr_ExceptionMatches", "PyErr_Occurred", "PyErr_SetString",
-    "PyEval_RestoreThread", "PyEval_SaveThread", "PyFloat_AsDouble", "PyIndex_Check",
-    "PyLong_AsLongLong", "PyLong_AsVoidPtr", "Py_IncRef",
+    "PyErr_Clear",
+    "PyErr_ExceptionMatches",
+    "PyErr_Occurred",
+    "PyErr_SetString",
+    "PyEval_RestoreThread",
+    "PyEval_SaveThread",
+    "PyFloat_AsDouble",
+    "PyIndex_Check",
+    "PyLong_AsLongLong",
+    "PyLong_AsVoidPtr",
+    "Py_IncRef",
 )
 _OBJECTS = {"flambeau_None": None, "flambeau_float": float, "flambeau_TypeError": TypeError}
 

@@ -31,6 +31,7 @@ class _Pool:
         self.spins = ctypes.c_int32.from_address(state + threads_ir.SPINS)
         self.stop = ctypes.CFUNCTYPE(None)(found["flambeau_pool_stop"])
         self.spin = ctypes.CFUNCTYPE(None, ctypes.c_int64)(found["flambeau_spin"])
+        ctypes.CFUNCTYPE(None)(found["flambeau_pool_init"])()
         self.threads.value = _wanted
         self.spins.value = self.measure_spins()
 

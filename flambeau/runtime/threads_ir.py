@@ -17,8 +17,7 @@ caller takes what is left, a worker that is slow, or does not exist, costs time 
 nested call, or a second Python thread) runs the whole extent itself.
 """
 
-import platform
-import sys
+from flambeau.runtime import threads_os
 
 MAX_THREADS = 256
 
@@ -30,24 +29,18 @@ _SIZE = _MAIL + _MAIL_STRIDE * MAX_THREADS
 
 _EMPTY, _POSTED, _ASLEEP, _STOP = 0, 1, 2, 3
 
-EXPORTS = ("flambeau_parallel_for", "flambeau_pool", "flambeau_pool_stop", "flambeau_spin")
-
-_FUTEX_CALL = {"x86_64": 202, "amd64": 202, "aarch64": 98, "arm64": 98, "riscv64": 98}
+EXPORTS = (
+    "flambeau_parallel_for",
+    "flambeau_pool",
+    "flambeau_pool_init",
+    "flambeau_pool_stop",
+    "flambeau_spin",
+)
 
 
 def module(backend: str | None = None) -> str:
-    """IR of the pool; `backend` says how threads sleep: 'futex', 'pthread' or 'windows'."""
-    backend = backend or default_backend()
-    machine = platform.machine().lower()
-    sleep = _futex(machine) if backend == "futex" else _condition(backend)
-    return "\n".join([_STATE, _pause(machine), sleep, _threads(backend), _WORKER, _PARALLEL, _STOP_IR])
-
-
-def default_backend() -> str:
-    if sys.platform == "win32":
-        return "windows"
-    futex = sys.platform == "linux" and platform.machine().lower() in _FUTEX_CALL
-    return "futex" if futex else "pthread"
+    """IR of the pool; `backend` is one of threads_os.BACKENDS, this system's own if None."""
+    return "\n".join([_STATE, threads_os.primitives(backend), _WORKER, _PARALLEL, _END])
 
 
 def _at(name, offset):
@@ -63,162 +56,6 @@ define internal ptr @mailbox(i32 %w) alwaysinline {{
   %p = getelementptr i8, ptr getelementptr (i8, ptr @flambeau_pool, i64 {_MAIL}), i64 %o
   ret ptr %p
 }}
-"""
-
-
-def _pause(machine):
-    if machine in ("x86_64", "amd64", "i686"):
-        hint, call = "declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"
-    elif machine in ("aarch64", "arm64"):
-        hint, call = "declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"
-    else:
-        hint, call = "", 'fence syncscope("singlethread") seq_cst'
-    return f"""
-{hint}
-define internal void @pause() alwaysinline {{
-  {call}
-  ret void
-}}
-
-define void @flambeau_spin(i64 %n) {{
-entry:
-  br label %loop
-loop:
-  %i = phi i64 [ %n, %entry ], [ %j, %loop ]
-  {call}
-  %j = sub i64 %i, 1
-  %more = icmp sgt i64 %j, 0
-  br i1 %more, label %loop, label %done
-done:
-  ret void
-}}
-"""
-
-
-def _futex(machine):
-    """wait(word, value): sleep while the word holds the value; wake(word): its sleepers go on."""
-    number = _FUTEX_CALL[machine]
-    return f"""
-declare i64 @syscall(i64, ...)
-
-define internal void @wait(ptr %word, i32 %value) noinline {{
-  call i64 (i64, ...) @syscall(i64 {number}, ptr %word, i32 128, i32 %value, ptr null, ptr null, i32 0)
-  ret void
-}}
-
-define internal void @wake(ptr %word) noinline {{
-  call i64 (i64, ...) @syscall(i64 {number}, ptr %word, i32 129, i32 2147483647, ptr null, ptr null, i32 0)
-  ret void
-}}
-"""
-
-
-def _condition(backend):
-    """The same contract from one mutex and one condition variable, zero-initialised."""
-    if backend == "windows":
-        lock, unlock, broadcast = (
-            "AcquireSRWLockExclusive", "ReleaseSRWLockExclusive", "WakeAllConditionVariable",
-        )
-        declares = f"""
-declare void @{lock}(ptr)
-declare void @{unlock}(ptr)
-declare void @{broadcast}(ptr)
-declare i32 @SleepConditionVariableSRW(ptr, ptr, i32, i32)"""
-        kind = "void"
-        sleep = "call i32 @SleepConditionVariableSRW(ptr @condition, ptr @mutex, i32 -1, i32 0)"
-    else:
-        lock, unlock, broadcast = (
-            "pthread_mutex_lock", "pthread_mutex_unlock", "pthread_cond_broadcast",
-        )
-        declares = f"""
-declare i32 @{lock}(ptr)
-declare i32 @{unlock}(ptr)
-declare i32 @{broadcast}(ptr)
-declare i32 @pthread_cond_wait(ptr, ptr)
-declare i32 @pthread_mutex_init(ptr, ptr)
-declare i32 @pthread_cond_init(ptr, ptr)"""
-        kind = "i32"
-        sleep = "call i32 @pthread_cond_wait(ptr @condition, ptr @mutex)"
-    return f"""
-@mutex = internal global [128 x i8] zeroinitializer, align 64
-@condition = internal global [128 x i8] zeroinitializer, align 64
-{declares}
-
-define internal void @wait(ptr %word, i32 %value) noinline {{
-  call {kind} @{lock}(ptr @mutex)
-  %now = load atomic i32, ptr %word seq_cst, align 4
-  %same = icmp eq i32 %now, %value
-  br i1 %same, label %sleep, label %done
-sleep:
-  {sleep}
-  br label %done
-done:
-  call {kind} @{unlock}(ptr @mutex)
-  ret void
-}}
-
-define internal void @wake(ptr %word) noinline {{
-  call {kind} @{lock}(ptr @mutex)
-  call {kind} @{broadcast}(ptr @condition)
-  call {kind} @{unlock}(ptr @mutex)
-  ret void
-}}
-"""
-
-
-def _threads(backend):
-    """spawn(handle, w) -> did it start; join(handle); yield()."""
-    if backend == "windows":
-        return """
-declare ptr @CreateThread(ptr, i64, ptr, ptr, i32, ptr)
-declare i32 @WaitForSingleObject(ptr, i32)
-declare i32 @CloseHandle(ptr)
-declare i32 @SwitchToThread()
-
-define internal i1 @spawn(ptr %handle, i32 %w) noinline {
-  %wide = zext i32 %w to i64
-  %arg = inttoptr i64 %wide to ptr
-  %h = call ptr @CreateThread(ptr null, i64 0, ptr @worker, ptr %arg, i32 0, ptr null)
-  store ptr %h, ptr %handle
-  %ok = icmp ne ptr %h, null
-  ret i1 %ok
-}
-
-define internal void @join(ptr %handle) noinline {
-  %h = load ptr, ptr %handle
-  call i32 @WaitForSingleObject(ptr %h, i32 -1)
-  call i32 @CloseHandle(ptr %h)
-  ret void
-}
-
-define internal void @yield() noinline {
-  call i32 @SwitchToThread()
-  ret void
-}
-"""
-    return """
-declare i32 @pthread_create(ptr, ptr, ptr, ptr)
-declare i32 @pthread_join(ptr, ptr)
-declare i32 @sched_yield()
-
-define internal i1 @spawn(ptr %handle, i32 %w) noinline {
-  %wide = zext i32 %w to i64
-  %arg = inttoptr i64 %wide to ptr
-  %r = call i32 @pthread_create(ptr %handle, ptr null, ptr @worker, ptr %arg)
-  %ok = icmp eq i32 %r, 0
-  ret i1 %ok
-}
-
-define internal void @join(ptr %handle) noinline {
-  %h = load ptr, ptr %handle
-  call i32 @pthread_join(ptr %h, ptr null)
-  ret void
-}
-
-define internal void @yield() noinline {
-  call i32 @sched_yield()
-  ret void
-}
 """
 
 
@@ -478,7 +315,7 @@ done:
 """
 
 # Leaves `busy` set: the caller clears it when the fork is over.
-_STOP_IR = f"""
+_END = f"""
 define void @flambeau_pool_stop() {{
 entry:
 {_at("busy", BUSY)}

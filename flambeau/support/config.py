@@ -71,5 +71,11 @@ TABLE = (
     Switch("dump_ir", None, _text, "directory that receives the LLVM IR of each compiled kernel"),
 )
 
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"config: no switch named {name!r}; there are {', '.join(_NAMES)}")
+
+
+_NAMES = tuple(switch.name for switch in TABLE)
 for _switch in TABLE:
     globals()[_switch.name] = _switch.value()
