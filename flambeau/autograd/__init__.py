@@ -1,0 +1,1 @@
+"""Automatic differentiation: the tape (graph), the engine, grad modes, Function, checks."""

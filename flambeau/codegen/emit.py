@@ -1,0 +1,885 @@
+"""Loop nests to LLVM IR text for CPUs.
+
+Vectorisation is explicit: a vector loop's body is emitted once for full vectors (as wide as `unroll` registers;
+LLVM splits them) and once for the tail (masked where the target masks cheaply, else element by element). Inside
+a body every value is either uniform (scalar) or varying (one per lane); uniform work stays scalar. Memory
+accesses are classed by how the index moves with the lane: not at all (one load), by one (vector load), by minus
+one (reversed), anything else (gather, scatter).
+"""
+
+from __future__ import annotations
+
+import struct
+from contextlib import contextmanager
+
+from flambeau.codegen.target import Target
+from flambeau.core import dtypes as dt
+from flambeau.ir import expr as E
+from flambeau.ir import kernel as K
+from flambeau.ir.expr import Expr
+
+
+def llvm_type(dtype) -> str:
+    """The LLVM type a value of dtype is computed in."""
+    if dtype is dt.bool:
+        return "i1"
+    if dtype is dt.float32:
+        return "float"
+    if dtype is dt.float64:
+        return "double"
+    if dtype.kind in "iu":
+        return f"i{8 * dtype.itemsize}"
+    raise TypeError(f"emit: values of {dtype} are not computed in directly")
+
+
+def memory_type(dtype) -> str:
+    """The LLVM type a value of dtype has in memory."""
+    if dtype is dt.bool:
+        return "i8"
+    if dtype is dt.float16:
+        return "half"
+    if dtype is dt.bfloat16:
+        return "i16"
+    if dtype.is_complex:
+        return llvm_type(dtype.to_real())
+    return llvm_type(dtype)
+
+
+def literal(value, dtype) -> str:
+    """A constant in LLVM's syntax."""
+    if dtype is dt.bool:
+        return "true" if value else "false"
+    if dtype is dt.float32:
+        try:
+            value = struct.unpack("f", struct.pack("f", value))[0]
+        except OverflowError:
+            value = float("inf") if value > 0 else float("-inf")
+    if dtype.is_floating_point:
+        return "0x" + struct.pack(">d", value).hex().upper()
+    return str(int(value))
+
+
+class Scope:
+    """Values in reach, innermost first; and the lane context they were made in."""
+
+    def __init__(self):
+        self.frames: list[dict[int, tuple[str, int]]] = [{}]
+
+    def get(self, uid: int):
+        for frame in reversed(self.frames):
+            if uid in frame:
+                return frame[uid]
+        return None
+
+    def put(self, uid: int, name: str, width: int) -> None:
+        self.frames[-1][uid] = (name, width)
+
+
+class Emitter:
+    """Writes one function."""
+
+    def __init__(self, program: K.Program, target: Target, name: str, expand):
+        self.program, self.target, self.name, self.expand = program, target, name, expand
+        self.lines: list[str] = []
+        self.allocas: list[str] = []
+        self.declared: dict[str, str] = {}
+        self.count = 0
+        self.scope = Scope()
+        self.bases = Scope()  # the same expressions with the lane index at its first lane
+        self.width = 1
+        self.mask: str | None = None
+        self.lane: Expr | None = None
+        self.vars: dict = {}
+        self.accs: dict = {}
+        self.lane_accs: dict = {}
+        self.pointers: dict = {}
+        self.expansions: dict[int, Expr] = {}
+
+    # text -----------------------------------------------------------------------------------------
+    def temp(self, prefix: str = "t") -> str:
+        self.count += 1
+        return f"%{prefix}{self.count}"
+
+    def op(self, text: str) -> str:
+        """One instruction with a result."""
+        name = self.temp()
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def do(self, text: str) -> None:
+        self.lines.append(f"  {text}")
+
+    def label(self, name: str) -> None:
+        self.lines.append(f"{name}:")
+
+    def vtype(self, scalar: str, width: int) -> str:
+        return scalar if width == 1 else f"<{width} x {scalar}>"
+
+    def call(self, fn: str, result: str, *args: tuple[str, str]) -> str:
+        """Call an external function or intrinsic, declaring it."""
+        self.declared[fn] = f"declare {result} @{fn}({', '.join(t for t, _ in args)})"
+        text = f"@{fn}({', '.join(f'{t} {v}' for t, v in args)})"
+        if result == "void":
+            self.do(f"call void {text}")
+            return ""
+        return self.op(f"call {result} {text}")
+
+    def intrinsic(self, name: str, scalar: str, width: int, *values: str, extra=()) -> str:
+        """A type-generic llvm.* function whose operands all have the result's type."""
+        t = self.vtype(scalar, width)
+        short = {"float": "f32", "double": "f64"}.get(scalar, scalar)
+        suffix = short if width == 1 else f"v{width}{short}"
+        return self.call(f"llvm.{name}.{suffix}", t, *((t, v) for v in values), *extra)
+
+    def splat(self, value: str, scalar: str, width: int) -> str:
+        """A scalar in every lane."""
+        if not value.startswith("%"):
+            return f"splat ({scalar} {value})"
+        one = self.op(f"insertelement <{width} x {scalar}> poison, {scalar} {value}, i64 0")
+        zeros = f"<{width} x i32> zeroinitializer"
+        return self.op(f"shufflevector <{width} x {scalar}> {one}, <{width} x {scalar}> poison, {zeros}")
+
+    def iota(self, width: int) -> str:
+        return "<" + ", ".join(f"i64 {i}" for i in range(width)) + ">"
+
+    @contextmanager
+    def frame(self):
+        self.scope.frames.append({})
+        self.bases.frames.append({})
+        try:
+            yield
+        finally:
+            self.scope.frames.pop()
+            self.bases.frames.pop()
+
+    # expressions ----------------------------------------------------------------------------------
+    def value(self, root: Expr, base: bool = False) -> tuple[str, int]:
+        """The (text, width) of an expression; base=True puts the lane index at its first lane."""
+        scope = self.bases if base else self.scope
+        stack = [root]
+        while stack:
+            e = stack[-1]
+            if self._known(scope, e, base) is not None:
+                stack.pop()
+                continue
+            if e.op == "leaf":
+                raise RuntimeError(f"emit {self.name}: {e.attr} is used outside the block that makes it")
+            if e.op in E.MATHS:
+                if e.uid not in self.expansions:
+                    self.expansions[e.uid] = self.expand(e.op, e.args, e.dtype)
+                inner = self.expansions[e.uid]
+                found = self._known(scope, inner, base)
+                if found is None:
+                    stack.append(inner)
+                else:
+                    scope.put(e.uid, *found)
+                    stack.pop()
+                continue
+            missing = [a for a in e.args if self._known(scope, a, base) is None]
+            if missing:
+                stack.extend(missing)
+                continue
+            operands = [self._known(scope, a, base) for a in e.args]
+            scope.put(e.uid, *self.primitive(e, operands))
+            stack.pop()
+        return self._known(scope, root, base)
+
+    def _known(self, scope: Scope, e: Expr, base: bool):
+        if e.op == "const":
+            return literal(e.attr, e.dtype), 1
+        found = scope.get(e.uid)
+        if found is None and base:  # what does not vary by lane is shared with the lane scope
+            found = self.scope.get(e.uid)
+            if found is not None and found[1] != 1:
+                found = None
+        return found
+
+    def scalar(self, e: Expr, what: str) -> str:
+        """The text of an expression that must be uniform."""
+        text, width = self.value(e)
+        if width != 1:
+            raise RuntimeError(f"emit {self.name}: {what} must be the same for every lane")
+        return text
+
+    def widened(self, e: Expr) -> str:
+        """The text of an expression as a value of the present width."""
+        text, width = self.value(e)
+        return text if width == self.width else self.splat(text, llvm_type(e.dtype), self.width)
+
+    def primitive(self, e: Expr, operands) -> tuple[str, int]:
+        """Emit one node over already emitted operands."""
+        width = max(w for _, w in operands)
+        types = [llvm_type(a.dtype) for a in e.args]
+        texts = [
+            v if w == width or (e.op == "select" and i == 0) else self.splat(v, t, width)
+            for i, ((v, w), t) in enumerate(zip(operands, types, strict=True))
+        ]
+        kind, t = e.args[0].dtype.kind, types[0]
+        tv = self.vtype(t, width)
+        if e.op == "select":
+            ct = self.vtype("i1", operands[0][1])
+            tv = self.vtype(types[1], width)
+            return self.op(f"select {ct} {texts[0]}, {tv} {texts[1]}, {tv} {texts[2]}"), width
+        if e.op == "cast":
+            return self.cast(texts[0], e.args[0].dtype, e.dtype, width), width
+        if e.op == "bitcast":
+            to = self.vtype(llvm_type(e.dtype), width)
+            return (texts[0] if to == tv else self.op(f"bitcast {tv} {texts[0]} to {to}")), width
+        family = FLOAT if kind == "f" else UNSIGNED if kind in "ub" else SIGNED
+        how = family[e.op]
+        if callable(how):
+            return how(self, e, texts, t, tv, width), width
+        if how.startswith("llvm."):
+            return self.intrinsic(how[5:], t, width, *texts), width
+        return self.op(f"{how} {tv} {', '.join(texts)}"), width
+
+    def cast(self, v: str, a, b, width: int) -> str:
+        """Convert by value from dtype a to b."""
+        ta, tb = llvm_type(a), llvm_type(b)
+        va, vb = self.vtype(ta, width), self.vtype(tb, width)
+        if b is dt.bool:
+            zero = "0.0" if a.kind == "f" else "0"
+            zero = zero if width == 1 else "zeroinitializer"
+            how = "fcmp une" if a.kind == "f" else "icmp ne"
+            return self.op(f"{how} {va} {v}, {zero}")
+        if a.kind == "f" and b.kind == "f":
+            return self.op(f"{'fpext' if b.itemsize > a.itemsize else 'fptrunc'} {va} {v} to {vb}")
+        if a.kind == "f":
+            return self._to_int(v, va, b, vb, width)
+        if b.kind == "f":
+            return self.op(f"{'sitofp' if a.kind == 'i' else 'uitofp'} {va} {v} to {vb}")
+        if ta == tb:
+            return v
+        if a.itemsize > b.itemsize and a is not dt.bool:
+            return self.op(f"trunc {va} {v} to {vb}")
+        return self.op(f"{'sext' if a.kind == 'i' else 'zext'} {va} {v} to {vb}")
+
+    def _to_int(self, v: str, va: str, b, vb: str, width: int) -> str:
+        """Float to integer; small integers wrap through int32 as C compilers for x86 do."""
+        if b.itemsize >= 4:
+            wide, how = vb, "fptoui" if b is dt.uint64 else "fptosi"
+            if b is dt.uint32:
+                wide = self.vtype("i64", width)
+        else:
+            wide, how = self.vtype("i32", width), "fptosi"
+        raw = self.op(f"{how} {va} {v} to {wide}")
+        raw = self.op(f"freeze {wide} {raw}")  # out of range is some number, never undefined behaviour
+        return raw if wide == vb else self.op(f"trunc {wide} {raw} to {vb}")
+
+    # memory ---------------------------------------------------------------------------------------
+    def lane_step(self, e: Expr) -> Expr | None:
+        """How index e moves per lane: an expression (0: not at all), or None if not evenly."""
+        if self.lane is None or self.width == 1 and self.mask is None:
+            return E.const(0, dt.int64)
+        steps: dict[int, Expr | None] = {}
+        zero, one = E.const(0, dt.int64), E.const(1, dt.int64)
+        for n in E.postorder([e]):
+            if n is self.lane:
+                step: Expr | None = one
+            elif n.op == "leaf":
+                step = zero if self.scope.get(n.uid)[1] == 1 else None
+            elif not n.args or all(steps[a.uid] is zero for a in n.args):
+                step = zero
+            elif n.op in ("add", "sub") and n.dtype is dt.int64:
+                x, y = (steps[a.uid] for a in n.args)
+                step = None if x is None or y is None else E.node(n.op, (x, y), dt.int64)
+            elif n.op == "mul" and n.dtype is dt.int64:
+                (x, y), (a, b) = (steps[u.uid] for u in n.args), n.args
+                step = None
+                if x is zero and y is not None:
+                    step = a * y
+                elif y is zero and x is not None:
+                    step = x * b
+            else:
+                step = None
+            if isinstance(step, Expr) and step.op == "const":
+                step = {0: zero, 1: one}.get(step.attr, step)
+            steps[n.uid] = step
+        return steps[e.uid]
+
+    def address(self, ptr: K.PtrRef, index: str, scale: int = 1) -> str:
+        if scale != 1:
+            index = self.op(f"mul i64 {index}, {scale}") if index.startswith("%") else str(int(index) * scale)
+        return self.op(f"getelementptr {memory_type(ptr.dtype)}, ptr {self.pointers[ptr]}, i64 {index}")
+
+    def load(self, s: K.Load) -> None:
+        parts = 1 if s.out2 is None else 2
+        step = self.lane_step(s.index)
+        mt, size = memory_type(s.ptr.dtype), s.ptr.dtype.itemsize // parts
+        outs = [s.out] if s.out2 is None else [s.out, s.out2]
+        if self.is_const(step, 0):
+            text, _ = self.value(s.index, base=True)
+            for part, out in enumerate(outs):
+                where = self.address(s.ptr, text, parts)
+                if part:
+                    where = self.op(f"getelementptr {mt}, ptr {where}, i64 1")
+                raw = self.op(f"load {mt}, ptr {where}, align {size}")
+                self.scope.put(out.uid, self.from_memory(raw, s.ptr.dtype, 1), 1)
+            return
+        w = self.width
+        if parts == 1 and (self.is_const(step, 1) or self.is_const(step, -1)) and not (
+            self.mask and not self.is_const(step, 1)
+        ):
+            base, _ = self.value(s.index, base=True)
+            back = self.is_const(step, -1)
+            if back:
+                base = self.op(f"sub i64 {base}, {w - 1}")
+            raw = self.vector_load(self.address(s.ptr, base), mt, w, size)
+            raw = self.reverse(raw, mt, w) if back else raw
+            self.scope.put(s.out.uid, self.from_memory(raw, s.ptr.dtype, w), w)
+            return
+        if parts == 2 and self.is_const(step, 1) and not self.mask:
+            base, _ = self.value(s.index, base=True)
+            both = self.vector_load(self.address(s.ptr, base, 2), mt, 2 * w, size)
+            for part, out in enumerate(outs):
+                pick = ", ".join(f"i32 {2 * i + part}" for i in range(w))
+                raw = self.op(f"shufflevector <{2 * w} x {mt}> {both}, <{2 * w} x {mt}> poison, <{w} x i32> <{pick}>")
+                self.scope.put(out.uid, raw, w)
+            return
+        where = self.lane_addresses(s.ptr, s.index, mt, parts)
+        for part, out in enumerate(outs):
+            if part:
+                where = self.op(f"getelementptr {mt}, <{w} x ptr> {where}, i64 1")
+            raw = self.gather(where, mt, w, size)
+            self.scope.put(out.uid, self.from_memory(raw, s.ptr.dtype, w), w)
+
+    def lane_addresses(self, ptr: K.PtrRef, index: Expr, mt: str, parts: int) -> str:
+        text = self.widened(index)
+        w = self.width
+        if parts != 1:
+            text = self.op(f"mul <{w} x i64> {text}, splat (i64 {parts})")
+        return self.op(f"getelementptr {mt}, ptr {self.pointers[ptr]}, <{w} x i64> {text}")
+
+    def vector_load(self, where: str, mt: str, w: int, size: int) -> str:
+        if self.mask is None:
+            return self.op(f"load <{w} x {mt}>, ptr {where}, align {size}")
+        short = SHORT[mt]
+        t = f"<{w} x {mt}>"
+        return self.call(
+            f"llvm.masked.load.v{w}{short}.p0", t, ("ptr", where), ("i32", str(size)),
+            (f"<{w} x i1>", self.mask), (t, "zeroinitializer"),
+        )  # fmt: skip
+
+    def gather(self, where: str, mt: str, w: int, size: int) -> str:
+        t = f"<{w} x {mt}>"
+        mask = self.mask or "splat (i1 true)"
+        return self.call(
+            f"llvm.masked.gather.v{w}{SHORT[mt]}.v{w}p0", t, (f"<{w} x ptr>", where), ("i32", str(size)),
+            (f"<{w} x i1>", mask), (t, "zeroinitializer"),
+        )  # fmt: skip
+
+    def reverse(self, v: str, mt: str, w: int) -> str:
+        order = ", ".join(f"i32 {w - 1 - i}" for i in range(w))
+        return self.op(f"shufflevector <{w} x {mt}> {v}, <{w} x {mt}> poison, <{w} x i32> <{order}>")
+
+    def store(self, s: K.Store) -> None:
+        parts = 1 if s.value2 is None else 2
+        values = [s.value] if s.value2 is None else [s.value, s.value2]
+        step = self.lane_step(s.index)
+        d, w = s.ptr.dtype, self.width
+        mt, size = memory_type(d), d.itemsize // parts
+        if s.atomic:
+            return self.atomic(s, values, parts, mt)
+        if w == 1 and self.mask is None or self.lane is None:
+            base, _ = self.value(s.index, base=True)
+            for part, v in enumerate(values):
+                where = self.address(s.ptr, base, parts)
+                if part:
+                    where = self.op(f"getelementptr {mt}, ptr {where}, i64 1")
+                text = self.to_memory(self.scalar(v, "a value stored outside vector loops"), d, 1)
+                self.do(f"store {mt} {text}, ptr {where}, align {size}")
+            return None
+        if self.is_const(step, 0):
+            raise RuntimeError(f"emit {self.name}: every lane stores to one element of {s.ptr.name}")
+        texts = [self.to_memory(self.widened(v), d, w) for v in values]
+        if parts == 1 and self.is_const(step, 1):
+            where = self.address(s.ptr, self.value(s.index, base=True)[0])
+            self.vector_store(texts[0], where, mt, w, size)
+        elif parts == 1 and self.is_const(step, -1) and not self.mask:
+            base = self.op(f"sub i64 {self.value(s.index, base=True)[0]}, {w - 1}")
+            self.vector_store(self.reverse(texts[0], mt, w), self.address(s.ptr, base), mt, w, size)
+        elif parts == 2 and self.is_const(step, 1) and not self.mask:
+            where = self.address(s.ptr, self.value(s.index, base=True)[0], 2)
+            pick = ", ".join(f"i32 {i // 2 + (w if i % 2 else 0)}" for i in range(2 * w))
+            both = self.op(
+                f"shufflevector <{w} x {mt}> {texts[0]}, <{w} x {mt}> {texts[1]}, <{2 * w} x i32> <{pick}>"
+            )
+            self.vector_store(both, where, mt, 2 * w, size)
+        else:
+            where = self.lane_addresses(s.ptr, s.index, mt, parts)
+            for part, text in enumerate(texts):
+                if part:
+                    where = self.op(f"getelementptr {mt}, <{w} x ptr> {where}, i64 1")
+                self.call(
+                    f"llvm.masked.scatter.v{w}{SHORT[mt]}.v{w}p0", "void", (f"<{w} x {mt}>", text),
+                    (f"<{w} x ptr>", where), ("i32", str(size)),
+                    (f"<{w} x i1>", self.mask or "splat (i1 true)"),
+                )  # fmt: skip
+        return None
+
+    def vector_store(self, text: str, where: str, mt: str, w: int, size: int) -> None:
+        if self.mask is None:
+            self.do(f"store <{w} x {mt}> {text}, ptr {where}, align {size}")
+            return
+        self.call(
+            f"llvm.masked.store.v{w}{SHORT[mt]}.p0", "void", (f"<{w} x {mt}>", text), ("ptr", where),
+            ("i32", str(size)), (f"<{w} x i1>", self.mask),
+        )  # fmt: skip
+
+    def atomic(self, s: K.Store, values, parts: int, mt: str) -> None:
+        if s.ptr.dtype in (dt.float16, dt.bfloat16, dt.bool):
+            raise RuntimeError(f"emit {self.name}: no atomic addition of {s.ptr.dtype}")
+        base, _ = self.value(s.index, base=True)
+        how = "fadd" if mt in ("float", "double") else "add"
+        for part, v in enumerate(values):
+            where = self.address(s.ptr, base, parts)
+            if part:
+                where = self.op(f"getelementptr {mt}, ptr {where}, i64 1")
+            self.op(f"atomicrmw {how} ptr {where}, {mt} {self.scalar(v, 'an atomic value')} monotonic")
+
+    def from_memory(self, raw: str, d, w: int) -> str:
+        """A loaded value as it is computed in."""
+        if d is dt.bool:
+            zero = "0" if w == 1 else "zeroinitializer"
+            return self.op(f"icmp ne {self.vtype('i8', w)} {raw}, {zero}")
+        if d is dt.float16:
+            return self.op(f"fpext {self.vtype('half', w)} {raw} to {self.vtype('float', w)}")
+        if d is dt.bfloat16:
+            i32 = self.vtype("i32", w)
+            wide = self.op(f"zext {self.vtype('i16', w)} {raw} to {i32}")
+            bits = self.op(f"shl {i32} {wide}, {self.number('i32', 16, w)}")
+            return self.op(f"bitcast {i32} {bits} to {self.vtype('float', w)}")
+        return raw
+
+    def to_memory(self, v: str, d, w: int) -> str:
+        """A computed value as it is stored."""
+        if d is dt.bool:
+            return self.op(f"zext {self.vtype('i1', w)} {v} to {self.vtype('i8', w)}")
+        if d is dt.float16:
+            return self.op(f"fptrunc {self.vtype('float', w)} {v} to {self.vtype('half', w)}")
+        if d is dt.bfloat16:  # round to nearest, ties to even, on the bits; NaN stays NaN
+            f32, i32 = self.vtype("float", w), self.vtype("i32", w)
+            bits = self.op(f"bitcast {f32} {v} to {i32}")
+            high = self.op(f"lshr {i32} {bits}, {self.number('i32', 16, w)}")
+            odd = self.op(f"and {i32} {high}, {self.number('i32', 1, w)}")
+            bias = self.op(f"add {i32} {odd}, {self.number('i32', 0x7FFF, w)}")
+            sum_ = self.op(f"add {i32} {bits}, {bias}")
+            cut = self.op(f"lshr {i32} {sum_}, {self.number('i32', 16, w)}")
+            nan = self.op(f"fcmp uno {f32} {v}, {v}")
+            quiet = self.number("i32", 0x7FC0, w)
+            pick = self.op(f"select {self.vtype('i1', w)} {nan}, {i32} {quiet}, {i32} {cut}")
+            return self.op(f"trunc {i32} {pick} to {self.vtype('i16', w)}")
+        return v
+
+    def number(self, t: str, n: int, w: int) -> str:
+        return str(n) if w == 1 else f"splat ({t} {n})"
+
+    @staticmethod
+    def is_const(e: Expr | None, n: int) -> bool:
+        return e is not None and e.op == "const" and e.attr == n
+
+    # statements -----------------------------------------------------------------------------------
+    def block(self, body: list) -> None:
+        for s in body:
+            HANDLERS[type(s)](self, s)
+
+    def define(self, s: K.Define) -> None:
+        width = self.width if s.var.lanes else 1
+        slot = self.slot(llvm_type(s.var.dtype), width)
+        self.vars[s.var] = (slot, width)
+        self.assign(s)
+
+    def slot(self, scalar: str, width: int) -> str:
+        """Room for a mutable value in the entry block; LLVM turns it into registers."""
+        name = self.temp("m")
+        self.allocas.append(f"  {name} = alloca {self.vtype(scalar, width)}")
+        return name
+
+    def assign(self, s) -> None:
+        slot, width = self.vars[s.var]
+        t = llvm_type(s.var.dtype)
+        text = self.widened(s.value) if width != 1 else self.scalar(s.value, f"variable {s.var.name}")
+        self.do(f"store {self.vtype(t, width)} {text}, ptr {slot}")
+
+    def read(self, s: K.Read) -> None:
+        if isinstance(s.var, K.Acc):
+            slot, width = self.accs[s.var], 1
+        else:
+            slot, width = self.vars[s.var]
+        t = self.vtype(llvm_type(s.var.dtype), width)
+        self.scope.put(s.out.uid, self.op(f"load {t}, ptr {slot}"), width)
+
+    def new_acc(self, s: K.NewAcc) -> None:
+        t = llvm_type(s.acc.dtype)
+        if s.acc not in self.accs:
+            self.accs[s.acc] = self.slot(t, 1)
+        self.do(f"store {t} {self.scalar(s.init, 'an accumulator')}, ptr {self.accs[s.acc]}")
+
+    def update(self, s: K.Update) -> None:
+        t = llvm_type(s.acc.dtype)
+        if self.lane is None or self.width == 1 and self.mask is None:
+            self.fold(s.acc, t, 1, self.accs[s.acc], self.scalar(s.value, "an update"))
+            return
+        text = self.widened(s.value)
+        vt = self.vtype(t, self.width)
+        if self.mask is not None:
+            none = self.splat(literal(self.acc_identity(s.acc), s.acc.dtype), t, self.width)
+            text = self.op(f"select <{self.width} x i1> {self.mask}, {vt} {text}, {vt} {none}")
+        self.fold(s.acc, t, self.width, self.lane_accs[s.acc], text)
+
+    def acc_identity(self, acc: K.Acc):
+        return K.identity(acc.op, acc.dtype)
+
+    def fold(self, acc: K.Acc, t: str, width: int, slot: str, text: str) -> None:
+        vt = self.vtype(t, width)
+        old = self.op(f"load {vt}, ptr {slot}")
+        self.do(f"store {vt} {self.combine(acc, t, width, old, text)}, ptr {slot}")
+
+    def combine(self, acc: K.Acc, t: str, width: int, a: str, b: str) -> str:
+        x, y = E.leaf("a", acc.dtype), E.leaf("b", acc.dtype)
+        e = object.__new__(Expr)
+        e.op, e.args, e.dtype = acc.op, (x, y), acc.dtype
+        return self.primitive(e, [(a, width), (b, width)])[0]
+
+    def local(self, s: K.Local) -> None:
+        name = self.temp("l")
+        count = s.count * (2 if s.ptr.dtype.is_complex else 1)
+        self.allocas.append(f"  {name} = alloca [{count} x {memory_type(s.ptr.dtype)}], align 64")
+        self.pointers[s.ptr] = name
+
+    def loop(self, s: K.Loop) -> None:
+        if s.kind == "parallel":
+            lo, hi = "%begin", "%end"
+        else:
+            lo, hi = self.scalar(s.lo, "a loop bound"), self.scalar(s.hi, "a loop bound")
+        if s.lanes:
+            self.vector_loop(s, lo, hi)
+        else:
+            self.counted(s, lo, hi, s.step)
+
+    def counted(self, s: K.Loop, lo: str, hi: str, step: int) -> None:
+        """One pass of the body per index; the lane context stays as it is."""
+        i = self.open_loop(lo, hi, step)
+        with self.frame():
+            self.scope.put(s.index.uid, i[0], 1)
+            self.block(s.body)
+        self.close_loop(i, step)
+
+    def open_loop(self, lo: str, hi: str, step: int):
+        slot = self.slot("i64", 1)
+        n = self.count = self.count + 1
+        self.do(f"store i64 {lo}, ptr {slot}")
+        self.do(f"br label %head{n}")
+        self.label(f"head{n}")
+        i = self.op(f"load i64, ptr {slot}")
+        more = self.op(f"icmp {'slt' if step > 0 else 'sgt'} i64 {i}, {hi}")
+        self.do(f"br i1 {more}, label %body{n}, label %done{n}")
+        self.label(f"body{n}")
+        return i, slot, n
+
+    def close_loop(self, opened, step: int) -> None:
+        i, slot, n = opened
+        after = self.op(f"add nsw i64 {i}, {step}")
+        self.do(f"store i64 {after}, ptr {slot}")
+        self.do(f"br label %head{n}")
+        self.label(f"done{n}")
+
+    def vector_loop(self, s: K.Loop, lo: str, hi: str) -> None:
+        one = 1 if has_atomic(s.body) else self.vector_width(s.body)
+        if one == 1:
+            self.lanes_of(s, lo, hi, 1)
+            return
+        accs = updated(s.body)
+        for a in accs:
+            self.start_lanes(a, one * s.unroll)
+        total = self.op(f"sub i64 {hi}, {lo}")
+        if s.unroll > 1:
+            mid = self.whole(lo, total, one * s.unroll)
+            self.lanes_of(s, lo, mid, one * s.unroll)
+            for a in accs:
+                self.narrow(a, one * s.unroll, one)
+            lo, total = mid, self.op(f"sub i64 {hi}, {mid}")
+        mid = self.whole(lo, total, one)
+        self.lanes_of(s, lo, mid, one)
+        if self.target.masks and not has_complex(s.body):
+            left = self.op(f"sub i64 {hi}, {mid}")
+            n = self.count = self.count + 1
+            some = self.op(f"icmp sgt i64 {left}, 0")
+            self.do(f"br i1 {some}, label %tail{n}, label %full{n}")
+            self.label(f"tail{n}")
+            bound = self.splat(left, "i64", one)
+            mask = self.op(f"icmp slt <{one} x i64> {self.iota(one)}, {bound}")
+            self.one_pass(s, mid, one, mask)
+            self.do(f"br label %full{n}")
+            self.label(f"full{n}")
+            self.finish_lanes(accs, one)
+        else:
+            self.finish_lanes(accs, one)
+            self.lanes_of(s, mid, hi, 1)
+
+    def whole(self, lo: str, total: str, step: int) -> str:
+        """lo plus the largest multiple of step (a power of two) not above total."""
+        part = self.op(f"and i64 {total}, {-step}")
+        part = self.call("llvm.smax.i64", "i64", ("i64", part), ("i64", "0"))
+        return self.op(f"add i64 {lo}, {part}")
+
+    def lanes_of(self, s: K.Loop, lo: str, hi: str, width: int) -> None:
+        opened = self.open_loop(lo, hi, width)
+        self.one_pass(s, opened[0], width, None)
+        self.close_loop(opened, width)
+
+    def one_pass(self, s: K.Loop, i: str, width: int, mask: str | None) -> None:
+        """The body once, for `width` lanes from index i."""
+        self.width, self.mask, self.lane = width, mask, s.index
+        with self.frame():
+            self.bases.put(s.index.uid, i, 1)
+            lanes = i
+            if width > 1:
+                lanes = self.op(f"add <{width} x i64> {self.splat(i, 'i64', width)}, {self.iota(width)}")
+            self.scope.put(s.index.uid, lanes, width)
+            self.block(s.body)
+        self.width, self.mask, self.lane = 1, None, None
+
+    def vector_width(self, body: list) -> int:
+        """Lanes per register: by the widest element the body moves."""
+        sizes = [
+            x.ptr.compute.itemsize // (2 if x.ptr.dtype.is_complex else 1)
+            for x in walk(body)
+            if isinstance(x, (K.Load, K.Store))
+        ] + [x.acc.dtype.itemsize for x in walk(body) if isinstance(x, K.Update)]
+        return max(1, self.target.vector_bytes // max(sizes, default=4))
+
+    def start_lanes(self, acc: K.Acc, width: int) -> None:
+        t = llvm_type(acc.dtype)
+        slot = self.lane_accs[acc] = self.slot(t, width)
+        none = self.splat(literal(self.acc_identity(acc), acc.dtype), t, width)
+        self.do(f"store {self.vtype(t, width)} {none}, ptr {slot}")
+
+    def halve(self, acc: K.Acc, text: str, width: int) -> str:
+        t, h = llvm_type(acc.dtype), width // 2
+        low = ", ".join(f"i32 {i}" for i in range(h))
+        high = ", ".join(f"i32 {i + h}" for i in range(h))
+        v = f"<{width} x {t}>"
+        a = self.op(f"shufflevector {v} {text}, {v} poison, <{h} x i32> <{low}>")
+        b = self.op(f"shufflevector {v} {text}, {v} poison, <{h} x i32> <{high}>")
+        if h == 1:
+            a = self.op(f"extractelement <1 x {t}> {a}, i64 0")
+            b = self.op(f"extractelement <1 x {t}> {b}, i64 0")
+        return self.combine(acc, t, h, a, b)
+
+    def narrow(self, acc: K.Acc, width: int, to: int) -> None:
+        t = llvm_type(acc.dtype)
+        text = self.op(f"load <{width} x {t}>, ptr {self.lane_accs[acc]}")
+        while width > to:
+            text = self.halve(acc, text, width)
+            width //= 2
+        slot = self.lane_accs[acc] = self.slot(t, to)
+        self.do(f"store {self.vtype(t, to)} {text}, ptr {slot}")
+
+    def finish_lanes(self, accs, width: int) -> None:
+        for acc in accs:
+            t = llvm_type(acc.dtype)
+            text = self.op(f"load <{width} x {t}>, ptr {self.lane_accs[acc]}")
+            w = width
+            while w > 1:
+                text = self.halve(acc, text, w)
+                w //= 2
+            self.fold(acc, t, 1, self.accs[acc], text)
+
+    def while_(self, s: K.While) -> None:
+        n = self.count = self.count + 1
+        self.do(f"br label %while{n}")
+        self.label(f"while{n}")
+        with self.frame():
+            self.block(s.head)
+            cond = self.scalar(s.cond, "a while condition")
+            self.do(f"br i1 {cond}, label %loop{n}, label %end{n}")
+            self.label(f"loop{n}")
+            with self.frame():
+                self.block(s.body)
+            self.do(f"br label %while{n}")
+        self.label(f"end{n}")
+
+    def if_(self, s: K.If) -> None:
+        n = self.count = self.count + 1
+        cond = self.scalar(s.cond, "an if condition")
+        other = f"else{n}" if s.orelse else f"fi{n}"
+        self.do(f"br i1 {cond}, label %then{n}, label %{other}")
+        self.label(f"then{n}")
+        with self.frame():
+            self.block(s.body)
+        self.do(f"br label %fi{n}")
+        if s.orelse:
+            self.label(f"else{n}")
+            with self.frame():
+                self.block(s.orelse)
+            self.do(f"br label %fi{n}")
+        self.label(f"fi{n}")
+
+    # the function ---------------------------------------------------------------------------------
+    def emit(self) -> str:
+        """The whole module as text."""
+        for i, (_, kind, dtype, value) in enumerate(self.program.params):
+            slot = self.op(f"getelementptr i64, ptr %args, i64 {i}")
+            if kind is K.Ptr:
+                self.pointers[value] = self.op(f"load ptr, ptr {slot}")
+            else:
+                self.scope.put(value.uid, self.op(f"load {llvm_type(dtype)}, ptr {slot}"), 1)
+        self.scope.put(self.program.worker.uid, "%worker", 1)
+        self.block(self.program.body)
+        body = "\n".join(self.allocas + self.lines)
+        declares = "\n".join(self.declared.values())
+        width = 8 * self.target.vector_bytes
+        return (
+            f"define void @{self.name}(ptr noalias readonly %args, i64 %begin, i64 %end, i64 %worker) #0 {{\n"
+            f"entry:\n{body}\n  ret void\n}}\n{declares}\n"
+            f'attributes #0 = {{ nounwind "min-legal-vector-width"="{width}" }}\n'
+        )
+
+
+SHORT = {"float": "f32", "double": "f64", "half": "f16", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64"}
+HANDLERS = {
+    K.Load: Emitter.load, K.Store: Emitter.store, K.Define: Emitter.define, K.Assign: Emitter.assign,
+    K.Read: Emitter.read, K.Update: Emitter.update, K.Loop: Emitter.loop, K.While: Emitter.while_,
+    K.If: Emitter.if_, K.Local: Emitter.local, K.NewAcc: Emitter.new_acc,
+}  # fmt: skip
+
+
+def walk(body: list):
+    """Every statement in a block and the blocks below it."""
+    for s in body:
+        yield s
+        for inner in ("head", "body", "orelse"):
+            yield from walk(getattr(s, inner, ()))
+
+
+def updated(body: list) -> list[K.Acc]:
+    """The accumulators a block updates."""
+    return list(dict.fromkeys(s.acc for s in walk(body) if isinstance(s, K.Update)))
+
+
+def has_atomic(body: list) -> bool:
+    return any(isinstance(s, K.Store) and s.atomic for s in walk(body))
+
+
+def has_complex(body: list) -> bool:
+    return any(isinstance(s, (K.Load, K.Store)) and s.ptr.dtype.is_complex for s in walk(body))
+
+
+# primitives by family -----------------------------------------------------------------------------
+def _extreme(compare: str):
+    """min/max in which NaN wins: two selects that become one instruction and a blend."""
+
+    def emit(m: Emitter, e, v, t, tv, w):
+        ci = m.vtype("i1", w)
+        c = m.op(f"fcmp {compare} {tv} {v[0]}, {v[1]}")
+        pick = m.op(f"select {ci} {c}, {tv} {v[0]}, {tv} {v[1]}")
+        nan = m.op(f"fcmp uno {tv} {v[0]}, {v[0]}")
+        return m.op(f"select {ci} {nan}, {tv} {v[0]}, {tv} {pick}")
+
+    return emit
+
+
+def _divide(how: str, signed: bool):
+    """Integer division without undefined behaviour: x/0 acts as x/1 (ops check first), MIN/-1 as MIN/1."""
+
+    def emit(m: Emitter, e, v, t, tv, w):
+        ci = m.vtype("i1", w)
+        zero, one = m.number(t, 0, w), m.number(t, 1, w)
+        bad = m.op(f"icmp eq {tv} {v[1]}, {zero}")
+        if signed:
+            lowest = m.number(t, -(1 << (int(t[1:]) - 1)), w)
+            low = m.op(f"icmp eq {tv} {v[0]}, {lowest}")
+            minus = m.op(f"icmp eq {tv} {v[1]}, {m.number(t, -1, w)}")
+            bad = m.op(f"or {ci} {bad}, {m.op(f'and {ci} {low}, {minus}')}")
+        safe = m.op(f"select {ci} {bad}, {tv} {one}, {tv} {v[1]}")
+        return m.op(f"{how} {tv} {v[0]}, {safe}")
+
+    return emit
+
+
+def _shift(how: str):
+    """Shifts by the width or more (or a negative count) give 0, or the sign for ashr."""
+
+    def emit(m: Emitter, e, v, t, tv, w):
+        bits = int(t[1:])
+        if e.args[1].op == "const" and 0 <= e.args[1].attr < bits:
+            return m.op(f"{how} {tv} {v[0]}, {v[1]}")
+        ci = m.vtype("i1", w)
+        over = m.op(f"icmp uge {tv} {v[1]}, {m.number(t, bits, w)}")
+        last = m.number(t, bits - 1, w)
+        safe = m.op(f"select {ci} {over}, {tv} {last}, {tv} {v[1]}")
+        out = m.op(f"{how} {tv} {v[0]}, {safe}")
+        if how == "ashr":
+            return out
+        return m.op(f"select {ci} {over}, {tv} {m.number(t, 0, w)}, {tv} {out}")
+
+    return emit
+
+
+def _not(m: Emitter, e, v, t, tv, w):
+    return m.op(f"xor {tv} {v[0]}, {m.number(t, -1, w) if t != 'i1' else m.number(t, 1, w)}")
+
+
+def _negate(m: Emitter, e, v, t, tv, w):
+    return m.op(f"sub {tv} {m.number(t, 0, w)}, {v[0]}")
+
+
+def _same(m: Emitter, e, v, t, tv, w):
+    return v[0]
+
+
+def _flag(name: str):
+    """Intrinsics with a trailing i1 (what to do about undefined inputs: nothing is undefined here)."""
+
+    def emit(m: Emitter, e, v, t, tv, w):
+        return m.intrinsic(name, t, w, v[0], extra=(("i1", "false"),))
+
+    return emit
+
+
+FLOAT = {
+    "add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "rem": "frem", "fma": "llvm.fma",
+    "neg": "fneg", "abs": "llvm.fabs", "sqrt": "llvm.sqrt", "floor": "llvm.floor", "ceil": "llvm.ceil",
+    "trunc": "llvm.trunc", "rint": "llvm.roundeven", "copysign": "llvm.copysign",
+    "min": _extreme("olt"), "max": _extreme("ogt"),
+    "lt": "fcmp olt", "le": "fcmp ole", "gt": "fcmp ogt", "ge": "fcmp oge", "eq": "fcmp oeq", "ne": "fcmp une",
+}  # fmt: skip
+
+
+def _fma_int(m: Emitter, e, v, t, tv, w):
+    return m.op(f"add {tv} {m.op(f'mul {tv} {v[0]}, {v[1]}')}, {v[2]}")
+
+
+_BITS = {
+    "add": "add", "sub": "sub", "mul": "mul", "fma": _fma_int, "neg": _negate,
+    "and": "and", "or": "or", "xor": "xor", "not": _not, "shl": _shift("shl"), "eq": "icmp eq", "ne": "icmp ne",
+    "popcount": "llvm.ctpop", "clz": _flag("ctlz"),
+}  # fmt: skip
+SIGNED = _BITS | {
+    "div": _divide("sdiv", True), "rem": _divide("srem", True), "abs": _flag("abs"), "shr": _shift("ashr"),
+    "min": "llvm.smin", "max": "llvm.smax",
+    "lt": "icmp slt", "le": "icmp sle", "gt": "icmp sgt", "ge": "icmp sge",
+}  # fmt: skip
+
+
+def _bool_or(word: str, boolean: str):
+    """Unsigned arithmetic, except that on booleans + is or and * is and."""
+
+    def emit(m: Emitter, e, v, t, tv, w):
+        return m.op(f"{boolean if t == 'i1' else word} {tv} {v[0]}, {v[1]}")
+
+    return emit
+
+
+UNSIGNED = _BITS | {
+    "add": _bool_or("add", "or"), "mul": _bool_or("mul", "and"),
+    "div": _divide("udiv", False), "rem": _divide("urem", False), "abs": _same, "shr": _shift("lshr"),
+    "min": "llvm.umin", "max": "llvm.umax",
+    "lt": "icmp ult", "le": "icmp ule", "gt": "icmp ugt", "ge": "icmp uge",
+}  # fmt: skip
+
+
+def emit(program: K.Program, target: Target, name: str, expand) -> str:
+    """LLVM IR for `program`; `expand` rewrites named mathematics (codegen.maths.expand)."""
+    return Emitter(program, target, name, expand).emit()

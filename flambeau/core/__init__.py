@@ -1,0 +1,1 @@
+"""Pure values: dtypes, devices, shapes. No memory, no kernels."""

@@ -1,0 +1,1 @@
+"""The kernel language: scalar expressions (expr), loop nests (kernel), their NumPy meaning (interp)."""

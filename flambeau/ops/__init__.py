@@ -1,0 +1,27 @@
+"""Every op, by family. `ops.name` is the public function; `record.TABLE` holds the records.
+
+A family module is imported here once; what it defines with @op (and its public helpers listed in __all__)
+becomes an attribute of this package.
+"""
+
+import importlib as _importlib
+
+from flambeau.ops import record as _record
+
+FAMILIES = (
+    "arithmetic", "copying",
+)  # fmt: skip
+
+for _family in FAMILIES:
+    _module = _importlib.import_module(f"flambeau.ops.{_family}")
+    for _name in getattr(_module, "__all__", ()):
+        globals()[_name] = getattr(_module, _name)
+for _op in list(_record.TABLE.values()):
+    for _name in (_op.name, *_op.option("aliases", ())):
+        globals().setdefault(_name, _op.call)
+
+
+def __getattr__(name: str):
+    raise AttributeError(
+        f"flambeau.ops has no op {name!r}: it is not implemented yet (families: {', '.join(FAMILIES)})"
+    )

@@ -1,0 +1,269 @@
+"""Op records: what makes a plain function an op.
+
+`@op(family)` turns a function into a callable of the same name whose `.record` is an `Op`: signature, family,
+derivative rules, aliases, where it is exposed. The function's docstring is the public documentation. Nothing
+here knows tensors or autograd: `tensor.bind` fills in `hooks` (the Tensor class, the recorder) at import.
+
+Families
+    POINTWISE  the body is a scalar expression of its tensor arguments (see elementwise.py)
+    KERNEL     the body validates, allocates and launches kernels; it runs unrecorded
+    VIEW       the body returns another geometry of the same storage
+    COMPOSITE  the body is written in other ops, whose derivatives serve
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+POINTWISE, KERNEL, VIEW, COMPOSITE = "pointwise", "kernel", "view", "composite"
+
+TABLE: dict[str, Op] = {}
+
+
+class GradState(threading.local):
+    """Per-thread switches that decide whether an op is recorded."""
+
+    grad = True
+    inference = False
+    saved_hooks: tuple = ()
+    anomaly = False
+
+
+state = GradState()
+
+
+class Hooks:
+    """What the layers above give this one: set once by tensor.bind."""
+
+    Tensor: Any = None
+    tensors: frozenset = frozenset()  # the exact classes the fast paths accept
+    make: Callable = None  # type: ignore[assignment]  # make(storage, offset, shape, strides, dtype) -> Tensor
+    empty: Callable = None  # type: ignore[assignment]  # empty(shape, dtype, device=None) -> Tensor
+    record: Callable = None  # type: ignore[assignment]  # record(op, result, values): attach a graph node
+    inplace: Callable = None  # type: ignore[assignment]  # inplace(op, fn, values): run with in-place bookkeeping
+
+
+hooks = Hooks()
+
+
+class Rule:
+    """One argument's derivative: `fn` and the names of what it needs."""
+
+    __slots__ = ("eager", "fn", "fused", "names")
+
+    def __init__(self, fn: Callable, eager: bool = False):
+        self.fn, self.eager, self.fused = fn, eager, None
+        self.names = tuple(inspect.signature(fn).parameters)
+
+
+class Op:
+    """The record of one op."""
+
+    def __init__(self, fn: Callable, family: str, options: dict):
+        self.fn, self.family, self.name = fn, family, fn.__name__.rstrip("_")
+        self.options = options
+        sig = inspect.signature(fn)
+        self.signature = sig
+        self.params = tuple(sig.parameters)
+        self.defaults = {
+            n: p.default for n, p in sig.parameters.items() if p.default is not inspect.Parameter.empty
+        }
+        self.keyword_only = frozenset(
+            n for n, p in sig.parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY
+        )
+        self.rules: dict[str, Rule] = {}
+        self.joint: Rule | None = None
+        self.joint_args: tuple[str, ...] = ()
+        self.diff_index: tuple[int, ...] = ()
+        self.node_class: type | None = None
+        self.save_plans: dict = {}
+        self.call: Callable = fn
+        camel = "".join(w[:1].upper() + w[1:] for w in self.name.split("_"))
+        self.node_name = options.get("node") or f"{camel}Backward0"
+
+    def option(self, key: str, default=None):
+        """A keyword given to @op."""
+        return self.options.get(key, default)
+
+    def derivative(self, eager: bool = False, **rules: Callable) -> Op:
+        """One rule per differentiable argument; eager=True: not expressible as a fused scalar expression."""
+        for name, fn in rules.items():
+            if name not in self.params:
+                raise TypeError(f"{self.name}.derivative: no argument {name}")
+            self.rules[name] = Rule(fn, eager)
+        self.diff_index = tuple(i for i, n in enumerate(self.params) if n in self.rules)
+        return self
+
+    def vjp(self, *args: str) -> Callable:
+        """Decorator: one rule fn(g, ..., needs) that returns the gradients of `args` together."""
+
+        def set_rule(fn: Callable) -> Callable:
+            self.joint, self.joint_args = Rule(fn, eager=True), args
+            self.diff_index = tuple(self.params.index(a) for a in args)
+            return fn
+
+        return set_rule
+
+    def invoke(self, values):
+        """Call the body with values in the parameters' order."""
+        n = len(self.params) - len(self.keyword_only)
+        return self.fn(*values[:n], **dict(zip(self.params[n:], values[n:], strict=True)))
+
+    def bind(self, args: tuple, kwargs: dict) -> tuple:
+        """Values of all parameters, in order."""
+        params = self.params
+        if not kwargs and len(args) == len(params):
+            return args
+        if len(args) > len(params):
+            raise TypeError(f"{self.name}() takes {len(params)} arguments but {len(args)} were given")
+        values = dict(zip(params, args, strict=False))
+        for k, v in kwargs.items():
+            if k not in params or k in values:
+                what = "multiple values for" if k in values else "an unexpected keyword"
+                raise TypeError(f"{self.name}() got {what} argument '{k}'")
+            values[k] = v
+        defaults = self.defaults
+        try:
+            return tuple([values[n] if n in values else defaults[n] for n in params])
+        except KeyError as e:
+            raise TypeError(
+                f"{self.name}() missing required argument {e.args[0]!r} (pos {params.index(e.args[0]) + 1})"
+            ) from None
+
+    def __repr__(self):
+        return f"<op {self.name} ({self.family})>"
+
+
+# PyTorch accepts NumPy's spellings of some keywords.
+KEYWORDS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "x1": "input", "x2": "other", "a": "input"}
+
+
+def respell(op: Op, kwargs: dict) -> dict:
+    """NumPy's keyword names as PyTorch's, where the op has no such name itself."""
+    return {
+        (KEYWORDS[k] if k in KEYWORDS and k not in op.params and KEYWORDS[k] in op.params else k): v
+        for k, v in kwargs.items()
+    }
+
+
+def op(family: str, **options) -> Callable[[Callable], Callable]:
+    """Decorator: register a function as an op of `family`.
+
+    Options: `method`, `function`, `functional`, `inplace` (bool: where it is exposed; see tensor.bind),
+    `aliases` (other names), `node` (grad_fn's name), `promote` ("float": integers become the default dtype),
+    and what the family's machinery reads (`weak`, `static`, `literal` for POINTWISE).
+    """
+
+    def register(fn: Callable) -> Callable:
+        record = Op(fn, family, options)
+        if family == POINTWISE:
+            from flambeau.ops.elementwise import dispatcher
+        else:
+            dispatcher = DISPATCHERS[family]
+        call = dispatcher(record)
+        functools.update_wrapper(call, fn)
+        record.call = call
+        call.record = record
+        call.derivative = record.derivative
+        call.vjp = record.vjp
+        if record.name in TABLE:
+            raise ValueError(f"op {record.name} is defined twice")
+        TABLE[record.name] = record
+        return call
+
+    return register
+
+
+def requires_grad(op: Op, args: tuple, kwargs: dict) -> bool:
+    """True if any differentiable argument given asks for gradients."""
+    cls = hooks.Tensor
+    for i in op.diff_index:
+        v = args[i] if i < len(args) else kwargs.get(op.params[i])
+        if v is None:
+            continue
+        if isinstance(v, cls):
+            if v._requires_grad:
+                return True
+        elif isinstance(v, (tuple, list)):
+            for t in v:
+                if isinstance(t, cls) and t._requires_grad:
+                    return True
+    return False
+
+
+def kernel_dispatcher(op: Op) -> Callable:
+    """KERNEL ops: run the body unrecorded, then attach one node."""
+    fn = op.fn
+
+    def call(*args, out=None, **kwargs):
+        if kwargs:
+            kwargs = respell(op, kwargs)
+        if state.grad and requires_grad(op, args, kwargs):
+            values = op.bind(args, kwargs)
+            if out is not None:
+                raise RuntimeError(
+                    f"{op.name}(): functions with out=... arguments don't support automatic differentiation, "
+                    "but one of the arguments requires grad."
+                )
+            state.grad = False
+            try:
+                result = fn(*args, **kwargs)
+            finally:
+                state.grad = True
+            return hooks.record(op, result, values)
+        result = fn(*args, **kwargs)
+        return result if out is None else write_out(op, result, out)
+
+    return call
+
+
+def composite_dispatcher(op: Op) -> Callable:
+    """COMPOSITE ops: just the body (and out=)."""
+    fn = op.fn
+    if "out" in op.params:
+        return lambda *args, **kwargs: fn(*args, **kwargs)
+
+    def call(*args, out=None, **kwargs):
+        if kwargs:
+            kwargs = respell(op, kwargs)
+        result = fn(*args, **kwargs)
+        return result if out is None else write_out(op, result, out)
+
+    return call
+
+
+def view_dispatcher(op: Op) -> Callable:
+    """VIEW ops: the body's result(s) alias the first argument; the recorder ties them to their base."""
+    fn = op.fn
+
+    def call(*args, **kwargs):
+        if kwargs:
+            kwargs = respell(op, kwargs)
+        result = fn(*args, **kwargs)
+        return hooks.view(op, result, args, kwargs)
+
+    return call
+
+
+def write_out(op: Op, result, out):
+    """Put a result into out= (resized when it does not fit), as PyTorch does."""
+    if isinstance(result, tuple):
+        if not isinstance(out, (tuple, list)) or len(out) != len(result):
+            raise TypeError(f"{op.name}(out): expected {len(result)} tensors, got {type(out).__name__}")
+        filled = [write_out(op, r, o) for r, o in zip(result, out, strict=True)]
+        return type(result)(filled) if hasattr(result, "_fields") or type(result) is not tuple else tuple(filled)
+    if not isinstance(out, hooks.Tensor):
+        raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    hooks.fill_out(op, result, out)
+    return out
+
+
+DISPATCHERS = {
+    KERNEL: kernel_dispatcher,
+    COMPOSITE: composite_dispatcher,
+    VIEW: view_dispatcher,
+}
