@@ -12,7 +12,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 
-from flambeau.runtime import jit, threads, threads_ir
+from flambeau.runtime import jit, threads, threads_worker
 
 __all__ = ["MAX_ARGS", "bind"]
 
@@ -224,7 +224,7 @@ released:
   call void @PyEval_RestoreThread(ptr %state0)
   br label %done
 ask:
-  %threads_at = getelementptr i8, ptr @flambeau_pool, i64 {threads_ir.THREADS}
+  %threads_at = getelementptr i8, ptr @flambeau_pool, i64 {threads_worker.THREADS}
   %threads = load atomic i32, ptr %threads_at monotonic, align 4
   %several = icmp sgt i32 %threads, 1
   br i1 %several, label %parallel, label %here

@@ -1,14 +1,14 @@
 """The worker pool: threads that live in JIT-compiled code and run parts of one kernel at a time.
 
 `flambeau_parallel_for(body, args, extent, grain)` is native and is registered for kernels to call.
-How the pool works, and why it cannot deadlock, is told in threads_ir.py.
+How the pool works, and why it cannot deadlock, is told in threads_worker.py.
 """
 
 import ctypes
 import os
 import time
 
-from flambeau.runtime import jit, threads_ir
+from flambeau.runtime import jit, threads_ir, threads_worker
 from flambeau.support import config
 
 __all__ = ["get_num_threads", "prepare", "set_num_threads", "workers_alive"]
@@ -25,10 +25,10 @@ class _Pool:
         for name in ("flambeau_parallel_for", "flambeau_pool"):
             jit.register_symbol(name, found[name])
         state = found["flambeau_pool"]
-        self.busy = ctypes.c_int32.from_address(state + threads_ir.BUSY)
-        self.threads = ctypes.c_int32.from_address(state + threads_ir.THREADS)
-        self.started = ctypes.c_int32.from_address(state + threads_ir.STARTED)
-        self.spins = ctypes.c_int32.from_address(state + threads_ir.SPINS)
+        self.busy = ctypes.c_int32.from_address(state + threads_worker.BUSY)
+        self.threads = ctypes.c_int32.from_address(state + threads_worker.THREADS)
+        self.started = ctypes.c_int32.from_address(state + threads_worker.STARTED)
+        self.spins = ctypes.c_int32.from_address(state + threads_worker.SPINS)
         self.stop = ctypes.CFUNCTYPE(None)(found["flambeau_pool_stop"])
         self.spin = ctypes.CFUNCTYPE(None, ctypes.c_int64)(found["flambeau_spin"])
         ctypes.CFUNCTYPE(None)(found["flambeau_pool_init"])()
@@ -58,7 +58,7 @@ def get_num_threads() -> int:
     """Threads a parallel kernel may use, the caller included."""
     global _wanted
     if not _wanted:
-        _wanted = min(_default_threads(), threads_ir.MAX_THREADS)
+        _wanted = min(_default_threads(), threads_worker.MAX_THREADS)
     return _wanted
 
 
@@ -72,7 +72,7 @@ def set_num_threads(count: int) -> None:
         raise TypeError(f"set_num_threads expects an int, but got {type(count).__name__}")
     if count <= 0:
         raise RuntimeError("set_num_threads expects a positive integer")
-    _wanted = min(count, threads_ir.MAX_THREADS)
+    _wanted = min(count, threads_worker.MAX_THREADS)
     if _pool is not None:
         _pool.threads.value = _wanted
 

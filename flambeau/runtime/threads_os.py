@@ -1,10 +1,10 @@
 """What the worker pool needs of the system, as LLVM IR: pausing, sleeping, starting threads.
 
-    pause()                a hint to the core inside a spin loop
-    wait(word, value)      sleep while the word holds the value; may also return early
-    wake(word)             every thread that sleeps on the word goes on
-    spawn(handle, w) -> i1 start @worker(w); false if the system refuses
-    join(handle), yield()
+pause()                a hint to the core inside a spin loop
+wait(word, value)      sleep while the word holds the value; may also return early
+wake(word)             every thread that sleeps on the word goes on
+spawn(handle, w) -> i1 start @worker(w); false if the system refuses
+join(handle), yield()
 """
 
 import platform
@@ -89,7 +89,9 @@ def _condition(backend):
     """wait and wake from one mutex and one condition variable, zero-initialised."""
     if backend == "windows":
         lock, unlock, broadcast = (
-            "AcquireSRWLockExclusive", "ReleaseSRWLockExclusive", "WakeAllConditionVariable",
+            "AcquireSRWLockExclusive",
+            "ReleaseSRWLockExclusive",
+            "WakeAllConditionVariable",
         )
         declares = f"""
 declare void @{lock}(ptr)
@@ -100,7 +102,9 @@ declare i32 @SleepConditionVariableSRW(ptr, ptr, i32, i32)"""
         sleep = "call i32 @SleepConditionVariableSRW(ptr @condition, ptr @mutex, i32 -1, i32 0)"
     else:
         lock, unlock, broadcast = (
-            "pthread_mutex_lock", "pthread_mutex_unlock", "pthread_cond_broadcast",
+            "pthread_mutex_lock",
+            "pthread_mutex_unlock",
+            "pthread_cond_broadcast",
         )
         declares = f"""
 declare i32 @{lock}(ptr)
