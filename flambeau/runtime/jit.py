@@ -85,9 +85,10 @@ class _Engine:
         version = getattr(sys.modules.get("flambeau"), "__version__", "")
         tools = (llvmlite.__version__, version, sys.implementation.cache_tag, _PIPELINE_VERSION)
         self.fingerprint = "\n".join(map(str, target + tools))
-        self.linker = llvm.create_lljit_compiler(use_jit_link=os.name != "nt")
+        self.linker = llvm.create_lljit_compiler(use_jit_link=os.name != "nt", suppress_errors=True)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.linker))
         self.kept = []
+        self.libraries = 0
         self.machine = None
 
     def load(self, ir_text, names):
@@ -102,7 +103,10 @@ class _Engine:
                 stats.loaded_from_cache += 1
                 return addresses
         image = self.emit(ir_text, names)
-        addresses = self.link(image, names)
+        try:
+            addresses = self.link(image, names)
+        except RuntimeError as error:
+            raise RuntimeError(f"jit.compile({', '.join(names)}): cannot link: {error}") from None
         cache.write(key, image)
         stats.compiled += 1
         return addresses
@@ -118,7 +122,8 @@ class _Engine:
         for symbol, address in list(_symbols.items()):
             if _needs(image, symbol, names):
                 builder.import_symbol(symbol, address)
-        tracker = builder.link(self.linker, f"flambeau{len(self.kept)}")
+        self.libraries += 1  # a name is used up even where linking fails
+        tracker = builder.link(self.linker, f"flambeau{self.libraries}")
         tracker.detach()
         self.kept.append(tracker)
         return {name: tracker[name] for name in names}
@@ -132,10 +137,20 @@ class _Engine:
             module.verify()
         except RuntimeError as error:
             raise RuntimeError(f"jit.compile({', '.join(names)}): LLVM rejects: {error}") from None
+        missing = [name for name in _declared(module) if not self.resolves(name)]
+        if missing:
+            raise RuntimeError(
+                f"jit.compile({', '.join(names)}): the kernel calls {', '.join(missing)}, which "
+                "this process does not have; jit.register_symbol makes a function known"
+            )
         if self.machine is None:
             self.machine = self.new_machine()
         self.optimise(module, "alwaysinline" in ir_text)
         return self.machine.emit_object(module)
+
+    def resolves(self, name):
+        known = name in _symbols or name == _PARALLEL_FOR
+        return known or self.llvm.address_of_symbol(name) is not None
 
     def new_machine(self):
         target = self.llvm.Target.from_default_triple()
@@ -158,6 +173,11 @@ class _Engine:
         for function in module.functions:
             if not function.is_declaration:
                 passes.run(function, builder)
+
+
+def _declared(module):
+    """Names of the functions that a module calls and does not define."""
+    return [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
 
 
 def _needs(image, symbol, names):
