@@ -8,10 +8,16 @@ from flambeau.runtime import jit, launch
 traced: list | None = None  # a list to collect programs in (tests assemble them for GPUs)
 
 
+def expand(*args):
+    """codegen.maths.expand, loaded when a kernel first needs it."""
+    from flambeau.codegen import maths
+
+    return maths.expand(*args)
+
+
 def compile_program(program: K.Program):
     """The launcher `k(extent, grain, *args)` of a program on this machine's CPU."""
     from flambeau.codegen.emit import emit
-    from flambeau.codegen.maths import expand
     from flambeau.codegen.target import host
 
     if traced is not None:

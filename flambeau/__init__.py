@@ -1,0 +1,63 @@
+"""flambeau: PyTorch's programming model in pure Python. `import flambeau as torch`."""
+
+import importlib as _importlib
+
+from flambeau.core import dtypes as _dtypes
+from flambeau.core.device import device
+from flambeau.core.dtypes import (
+    bfloat16, bool, cdouble, cfloat, complex64, complex128, double, dtype, float, float16, float32, float64,
+    get_default_dtype, half, int, int8, int16, int32, int64, long, promote_types, set_default_dtype, short, uint8,
+    uint16, uint32, uint64,
+)  # fmt: skip
+from flambeau.core.size import Size
+from flambeau.runtime import kernels as _kernels  # installs the compiler
+from flambeau import ops  # isort: skip
+from flambeau.tensor import bind as _bind  # isort: skip
+from flambeau.tensor import interop as _interop  # isort: skip
+from flambeau.tensor.tensor import Tensor  # isort: skip
+
+_bind.attach_all()
+
+from flambeau.autograd.modes import (  # noqa: E402
+    enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled,
+)  # fmt: skip
+from flambeau.runtime.threads import get_num_threads, set_num_threads  # noqa: E402
+from flambeau.tensor.interop import (  # noqa: E402
+    as_tensor, asarray, from_dlpack, from_numpy, frombuffer, tensor,
+)  # fmt: skip
+
+for _name, _dtype in {
+    "FloatTensor": float32, "DoubleTensor": float64, "HalfTensor": float16, "BFloat16Tensor": bfloat16,
+    "LongTensor": int64, "IntTensor": int32, "ShortTensor": int16, "CharTensor": int8, "ByteTensor": uint8,
+    "BoolTensor": bool,
+}.items():  # fmt: skip
+    globals()[_name] = _interop.legacy_type(_name, _dtype)
+
+
+def _expose() -> None:
+    """Op records as torch.<name>."""
+    from flambeau.ops.record import TABLE
+
+    for op in TABLE.values():
+        if op.option("function", True):
+            for name in (op.name, *op.option("aliases", ())):
+                globals().setdefault(name, op.call)
+
+
+_expose()
+
+# Submodules load when first named, so that `import flambeau` stays light.
+_LAZY = (
+    "nn", "optim", "autograd", "utils", "linalg", "fft", "special", "distributions", "random", "serialization",
+    "distributed", "amp", "cuda", "backends", "jit", "version", "func", "multiprocessing", "hub", "onnx", "vision",
+    "testing", "return_types", "overrides", "types", "sparse", "profiler",
+)  # fmt: skip
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        return _importlib.import_module(f"flambeau.{name}")
+    found = getattr(ops, name, None) if not name.startswith("_") else None
+    if found is not None:
+        return found
+    raise AttributeError(f"module 'flambeau' has no attribute {name!r}: it is not implemented (yet)")
