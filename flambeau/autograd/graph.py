@@ -285,7 +285,8 @@ def fuse(op: R.Op) -> None:
                     continue
             except TypeError:
                 pass
-        record = R.Op(rule.fn, R.POINTWISE, {"weak": tuple(n for n in rule.names if n in op.keyword_only)})
+        weak = op.keyword_only | set(op.option("weak", ()))
+        record = R.Op(rule.fn, R.POINTWISE, {"weak": tuple(n for n in rule.names if n in weak)})
         record.name = f"{op.name}_backward_{name}"
         rule.fused = dispatcher(record)
 

@@ -9,7 +9,7 @@ import importlib as _importlib
 from flambeau.ops import record as _record
 
 FAMILIES = (
-    "arithmetic", "copying",
+    "arithmetic", "unary", "compare", "copying",
 )  # fmt: skip
 
 for _family in FAMILIES:

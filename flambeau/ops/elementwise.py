@@ -46,7 +46,7 @@ class Plan:
         if kind[0] == "static":
             return kind[1]
         real = K.compute_dtype(self.compute)
-        d = real if kind[0] != "weak" else weak_dtype(real)
+        d = weak_dtype(real) if kind[0] == "weak" else K.compute_dtype(kind[1]) if kind[0] == "own" else real
         if d.is_complex:
             r = d.to_real()
             return E.Complex(E.leaf("x", r), E.leaf("y", r))
@@ -92,7 +92,8 @@ class Plan:
                     values.append(next(n))
                 else:
                     j = next(t)
-                    values.append(E.cast(tensors[j][at(len(outs) + j)], real))
+                    x = tensors[j][at(len(outs) + j)]
+                    values.append(x if kd[0] == "own" else E.cast(x, real))
             for j, (o, v) in enumerate(zip(outs, self.trace(k, values), strict=True)):
                 o[at(j)] = v
 
@@ -155,7 +156,7 @@ class Plan:
         return E.cast(param(f"c{i}", *source), want)
 
 
-TENSOR_KINDS = ("tensor", "zero")
+TENSOR_KINDS = ("tensor", "zero", "own")  # "own": loaded as it is, no part in promotion
 NUMBER_KINDS = ("number", "weak")
 
 
@@ -219,7 +220,7 @@ class Elementwise:
         key, tensors, numbers = [], [], []
         for v, weak, literal in zip(values, self.weak, self.literals, strict=True):
             if isinstance(v, cls):
-                key.append(("tensor" if v._shape else "zero", v._dtype))
+                key.append(("own" if weak else "tensor" if v._shape else "zero", v._dtype))
                 tensors.append(v)
             elif v.__class__ in NUMBERS:
                 if literal is not None and v in literal:
