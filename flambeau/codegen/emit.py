@@ -548,6 +548,9 @@ class Emitter:
         self.pointers[s.ptr] = name
 
     def loop(self, s: K.Loop) -> None:
+        if s.kind == "lanes":
+            self.fixed_lanes(s)
+            return
         if s.kind == "parallel":
             lo, hi = "%begin", "%end"
         else:
@@ -556,6 +559,18 @@ class Emitter:
             self.vector_loop(s, lo, hi)
         else:
             self.counted(s, lo, hi, s.step)
+
+    def fixed_lanes(self, s: K.Loop) -> None:
+        """One pass of a known number of lanes, masked if only some take part."""
+        mask = None
+        if s.hi is not None:
+            bound = self.splat(self.scalar(s.hi, "a lane count"), "i64", s.step)
+            mask = self.op(f"icmp slt <{s.step} x i64> {self.iota(s.step)}, {bound}")
+        accs = updated(s.body)
+        for a in accs:
+            self.start_lanes(a, s.step)
+        self.one_pass(s, "0", s.step, mask)
+        self.finish_lanes(accs, s.step)
 
     def counted(self, s: K.Loop, lo: str, hi: str, step: int) -> None:
         """One pass of the body per index; the lane context stays as it is."""

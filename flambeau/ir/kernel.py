@@ -99,7 +99,10 @@ class Update:
 
 @dataclass(eq=False, slots=True)
 class Loop:
-    """for index in range(lo, hi, step); kind is "seq", "vector" or "parallel" (then `lanes` says vector)."""
+    """for index in range(lo, hi, step); kind is "seq", "vector" or "parallel" (then `lanes` says vector).
+
+    kind "lanes": one pass with `step` lanes from lo, of which those below hi take part (None: all).
+    """
 
     kind: str
     index: Expr
@@ -325,6 +328,20 @@ class Builder:
         lo, hi = (0, lo) if hi is None else (lo, hi)
         index = E.leaf(self.fresh("v"), dt.int64)
         loop = Loop("vector", index, E.wrap(lo, dt.int64), E.wrap(hi, dt.int64), 1, [], True, unroll)
+        self.emit(loop)
+        self.in_vector = True
+        with self._block(loop.body):
+            yield index
+        self.in_vector = False
+
+    @contextmanager
+    def lanes(self, width: int, count=None) -> Iterator[Expr]:
+        """Exactly `width` (a Python number) lanes 0, 1, ...; only the first `count` take part if given."""
+        if self.in_vector:
+            raise TypeError("kernel: a vector loop cannot hold another vector loop")
+        index = E.leaf(self.fresh("v"), dt.int64)
+        hi = None if count is None else E.wrap(count, dt.int64)
+        loop = Loop("lanes", index, E.const(0, dt.int64), hi, width, [], True)
         self.emit(loop)
         self.in_vector = True
         with self._block(loop.body):
