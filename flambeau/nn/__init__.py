@@ -1,0 +1,33 @@
+"""Networks: modules, parameters, initialisation, functionals and utilities, under torch.nn's names."""
+
+from flambeau.nn import functional, init, modules, utils
+from flambeau.nn.modules import *  # noqa: F403
+from flambeau.nn.modules import __all__ as _modules
+from flambeau.nn.parameter import (
+    Buffer,
+    Parameter,
+    UninitializedBuffer,
+    UninitializedParameter,
+)
+from flambeau.nn.parallel import DataParallel  # isort: skip  (it is a Module)
+
+__all__ = [
+    *_modules, "Buffer", "DataParallel", "Parameter", "UninitializedBuffer",
+    "UninitializedParameter", "functional", "init", "modules", "parallel", "parameter", "utils",
+]  # fmt: skip
+
+
+def factory_kwargs(kwargs):
+    """Only ``device``, ``dtype`` and ``memory_format`` of ``kwargs``; what is under "factory_kwargs" counts too."""
+    if kwargs is None:
+        return {}
+    known = {"device", "dtype", "memory_format"}
+    unknown = kwargs.keys() - known - {"factory_kwargs"}
+    if unknown:
+        raise TypeError(f"unexpected kwargs {unknown}")
+    r = dict(kwargs.get("factory_kwargs", {}))
+    for key in known & kwargs.keys():
+        if key in r:
+            raise TypeError(f"{key} specified twice, in **kwargs and in factory_kwargs")
+        r[key] = kwargs[key]
+    return r

@@ -1,0 +1,168 @@
+"""Parameter and Buffer: tensors that a Module registers by assignment; and their uninitialised forms."""
+
+from collections import OrderedDict
+
+from flambeau.nn._base import Tensor, ops
+
+__all__ = [
+    "Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter",
+    "UninitializedTensorMixin", "is_lazy",
+]  # fmt: skip
+
+
+class Parameter(Tensor):
+    """A tensor that trains: assigned to a Module's attribute, it appears in ``parameters()``.
+
+    Args: data: the values (shared, not copied); requires_grad: whether gradients are wanted.
+    """
+
+    def __new__(cls, data=None, requires_grad=True):
+        if data is None:
+            data = ops.empty(0)
+        return Tensor._make_subclass(cls, data.detach(), requires_grad)
+
+    def __deepcopy__(self, memo):
+        if id(self) in memo:
+            return memo[id(self)]
+        copied = type(self)(self.data.clone(), self.requires_grad)
+        copied.__dict__.update(_deepcopied_attributes(self, memo))
+        memo[id(self)] = copied
+        return copied
+
+    def __repr__(self):
+        return "Parameter containing:\n" + Tensor.__repr__(self)
+
+    def __reduce_ex__(self, protocol):
+        state = dict(getattr(self, "__dict__", {}))
+        return rebuild_parameter, (self.data, self.requires_grad, OrderedDict(), state)
+
+
+def _deepcopied_attributes(parameter, memo):
+    from copy import deepcopy
+
+    return deepcopy(dict(parameter.__dict__), memo)
+
+
+def rebuild_parameter(data, requires_grad, backward_hooks=None, state=None):
+    """The Parameter that a pickle describes: what ``Parameter.__reduce_ex__`` names."""
+    parameter = Parameter(data, requires_grad)
+    if state:
+        parameter.__dict__.update(state)
+    return parameter
+
+
+class _BufferMeta(type(Tensor)):
+    """isinstance(x, Buffer) is true of every tensor that was marked as a buffer."""
+
+    def __instancecheck__(cls, instance):
+        if type.__instancecheck__(cls, instance):
+            return True
+        return (
+            cls is Buffer
+            and isinstance(instance, Tensor)
+            and getattr(instance, "_is_buffer", False)
+        )
+
+
+class Buffer(Tensor, metaclass=_BufferMeta):
+    """A tensor that is state but does not train: assigned to a Module's attribute, it appears in ``buffers()``.
+
+    Args: data: the values; persistent: whether ``state_dict`` holds it.
+    """
+
+    def __new__(cls, data=None, *, persistent=True):
+        if data is None:
+            data = ops.empty(0)
+        marked = data.detach().requires_grad_(data.requires_grad)
+        marked._is_buffer = True
+        marked.persistent = persistent
+        return marked
+
+
+class UninitializedTensorMixin:
+    """A tensor with a dtype and a device but no shape yet; ``materialize(shape)`` gives it one."""
+
+    def materialize(self, shape, device=None, dtype=None):
+        """Turn this into a real Parameter or buffer of ``shape``, its values unset."""
+        old = self.data
+        device = old.device if device is None else device
+        dtype = old.dtype if dtype is None else dtype
+        self.data = ops.empty(shape, device=device, dtype=dtype)
+        self.__class__ = self.cls_to_become
+
+    @property
+    def shape(self):
+        raise RuntimeError(
+            "Can't access the shape of an uninitialized parameter or buffer. "
+            "This error usually happens in `load_state_dict` when trying to load an uninitialized "
+            "parameter into an initialized one. Call `forward` to initialize the parameters before "
+            "accessing their attributes."
+        )
+
+    def share_memory_(self):
+        raise RuntimeError(
+            "Can't share memory on an uninitialized parameter or buffer. Call `forward` to "
+            "initialize the parameters before calling `module.share_memory()`."
+        )
+
+    def __repr__(self):
+        return f"<{type(self).__name__}>"
+
+    def __reduce_ex__(self, protocol):
+        return type(self), (self.requires_grad,)
+
+
+def _refuse(name):
+    def method(self, *args, **kwargs):
+        raise ValueError(
+            f"Attempted to use an uninitialized parameter in {name}. This error happens when you are "
+            "using a `LazyModule` or explicitly manipulating `torch.nn.parameter."
+            f"{type(self).__name__}` objects. When using LazyModules Call `forward` with a dummy "
+            "batch to initialize the parameters before calling torch functions"
+        )
+
+    method.__name__ = name
+    return method
+
+
+_REFUSED = (
+    "size numel dim __len__ __getitem__ __setitem__ __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ "
+    "__truediv__ __matmul__ __neg__ view reshape sum mean copy_ clone detach_ fill_ zero_ normal_ "
+    "uniform_ t matmul mm add mul sub div item tolist numpy"
+).split()
+for _name in _REFUSED:
+    setattr(UninitializedTensorMixin, _name, _refuse(_name))
+
+
+class UninitializedParameter(UninitializedTensorMixin, Parameter):
+    """A Parameter whose shape the first ``forward`` of its lazy module decides."""
+
+    cls_to_become = Parameter
+
+    def __new__(cls, requires_grad=True, device=None, dtype=None):
+        data = ops.empty(0, device=device, dtype=dtype)
+        return Tensor._make_subclass(cls, data, requires_grad)
+
+    def __deepcopy__(self, memo):
+        if id(self) not in memo:
+            data = self.data
+            memo[id(self)] = type(self)(self.requires_grad, data.device, data.dtype)
+        return memo[id(self)]
+
+
+class UninitializedBuffer(UninitializedTensorMixin, Tensor):
+    """A buffer whose shape the first ``forward`` of its lazy module decides."""
+
+    cls_to_become = Tensor
+
+    def __new__(cls, requires_grad=False, device=None, dtype=None, persistent=True):
+        data = ops.empty(0, device=device, dtype=dtype)
+        made = Tensor._make_subclass(cls, data, requires_grad)
+        made.persistent = persistent
+        made._is_buffer = True
+        return made
+
+
+def is_lazy(param):
+    """Whether ``param`` still waits for its shape."""
+    return isinstance(param, UninitializedTensorMixin)
