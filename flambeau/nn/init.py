@@ -61,23 +61,54 @@ def normal_(tensor, mean=0.0, std=1.0, generator=None):
 
 
 def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
-    """Fill with draws from N(mean, std^2) confined to [a, b], by inverting the distribution function."""
+    """Fill with draws from N(mean, std^2) confined to [a, b], by rejection.
+
+    The proposals are normal where [a, b] holds more than 0.3 of the distribution, else uniform. Each round
+    draws for the whole tensor and uses what falls on elements still missing, as PyTorch's stream has it.
+    """
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
             "The distribution of values may be incorrect.",
             stacklevel=2,
         )
-    low, high = _normal_cdf((a - mean) / std), _normal_cdf((b - mean) / std)
+    if SKIPPING:
+        return tensor
+    inside = _normal_cdf((b - mean) / std) - _normal_cdf((a - mean) / std)
     with no_grad():
-        tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        tensor.erfinv_()
-        tensor.mul_(std * math.sqrt(2.0)).add_(mean)
-        return tensor.clamp_(min=a, max=b)
+        if inside > 0.3:
+            _reject_outside(tensor, mean, std, a, b, generator)
+        else:
+            _reject_by_density(tensor, mean, std, a, b, generator)
+    return tensor
 
 
 def _normal_cdf(x):
     return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
+
+
+def _reject_outside(tensor, mean, std, a, b, generator):
+    """Normal proposals, those outside [a, b] drawn again."""
+    low, high = (tensor.new_tensor(bound).item() for bound in (a, b))  # as the dtype has them
+    tensor.normal_(mean, std, generator=generator)
+    proposal = None
+    while bool((missing := (tensor < low) | (tensor > high)).any()):
+        proposal = ops.empty_like(tensor) if proposal is None else proposal
+        proposal.normal_(mean, std, generator=generator)
+        tensor.copy_(ops.where(missing, proposal, tensor))
+
+
+def _reject_by_density(tensor, mean, std, a, b, generator):
+    """Uniform proposals x, kept where a uniform u has log u <= log density(x) - log of its maximum."""
+    log_peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
+    proposal, u = ops.empty_like(tensor), ops.empty_like(tensor)
+    missing = None
+    while missing is None or bool(missing.any()):
+        proposal.uniform_(a, b, generator=generator)
+        tensor.copy_(proposal if missing is None else ops.where(missing, proposal, tensor))
+        proposal.sub_(mean).div_(std).pow_(2).mul_(-0.5).sub_(log_peak)
+        refused = u.uniform_(generator=generator).log_().gt(proposal)
+        missing = refused if missing is None else missing & refused
 
 
 def constant_(tensor, val):

@@ -25,7 +25,6 @@ class Parameter(Tensor):
         if id(self) in memo:
             return memo[id(self)]
         copied = type(self)(self.data.clone(), self.requires_grad)
-        copied.__dict__.update(_deepcopied_attributes(self, memo))
         memo[id(self)] = copied
         return copied
 
@@ -35,12 +34,6 @@ class Parameter(Tensor):
     def __reduce_ex__(self, protocol):
         state = dict(getattr(self, "__dict__", {}))
         return rebuild_parameter, (self.data, self.requires_grad, OrderedDict(), state)
-
-
-def _deepcopied_attributes(parameter, memo):
-    from copy import deepcopy
-
-    return deepcopy(dict(parameter.__dict__), memo)
 
 
 def rebuild_parameter(data, requires_grad, backward_hooks=None, state=None):
@@ -111,6 +104,11 @@ class UninitializedTensorMixin:
     def __reduce_ex__(self, protocol):
         return type(self), (self.requires_grad,)
 
+    def __deepcopy__(self, memo):
+        if id(self) not in memo:
+            memo[id(self)] = type(self)(self.requires_grad, self.device, self.dtype)
+        return memo[id(self)]
+
 
 def _refuse(name):
     def method(self, *args, **kwargs):
@@ -142,12 +140,6 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
     def __new__(cls, requires_grad=True, device=None, dtype=None):
         data = ops.empty(0, device=device, dtype=dtype)
         return Tensor._make_subclass(cls, data, requires_grad)
-
-    def __deepcopy__(self, memo):
-        if id(self) not in memo:
-            data = self.data
-            memo[id(self)] = type(self)(self.requires_grad, data.device, data.dtype)
-        return memo[id(self)]
 
 
 class UninitializedBuffer(UninitializedTensorMixin, Tensor):

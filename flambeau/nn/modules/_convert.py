@@ -3,6 +3,7 @@
 import warnings
 
 from flambeau.nn._base import no_grad, ops, parse_to
+from flambeau.nn.parameter import is_lazy
 
 __all__ = ["ConvertMixin"]
 
@@ -24,7 +25,9 @@ class ConvertMixin:
                     requires_grad = param.grad.requires_grad
                     param.grad = fn(param.grad).requires_grad_(requires_grad)
         for key, buffer in self._buffers.items():
-            if buffer is not None:
+            if is_lazy(buffer):
+                buffer.data = fn(buffer)  # stays the same object, still waiting for its shape
+            elif buffer is not None:
                 self._buffers[key] = fn(buffer)
         return self
 

@@ -4,8 +4,6 @@ import warnings
 import weakref
 from collections import OrderedDict
 
-from flambeau.nn._base import Tensor
-
 __all__ = ["GLOBAL", "HookMixin", "RemovableHandle"]
 
 
@@ -273,7 +271,9 @@ class HookMixin:
             result = boundary.watch_outputs(result)
         _, older = self._get_backward_hooks()
         if older:
-            _hook_last_node(self, older, result)
+            from flambeau.nn.modules._backward import hook_last_node
+
+            hook_last_node(self, older, args, result)
         return result
 
 
@@ -281,19 +281,3 @@ def _call_forward_hook(hook, module, args, kwargs, result, with_kwargs):
     if with_kwargs:
         return hook(module, args, kwargs, result)
     return hook(module, args, result)
-
-
-def _hook_last_node(module, hooks, result):
-    """Older backward hooks look at one node only: the one that made the (first) output tensor."""
-    var = result
-    while not isinstance(var, Tensor):
-        if isinstance(var, dict):
-            var = next((v for v in var.values() if isinstance(v, Tensor)), None)
-        else:
-            var = var[0] if isinstance(var, (tuple, list)) and var else None
-        if var is None:
-            return
-    if var.grad_fn is None:
-        return
-    for hook in hooks:
-        var.grad_fn.register_hook(lambda gi, go, hook=hook: hook(module, gi, go))

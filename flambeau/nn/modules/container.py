@@ -19,8 +19,8 @@ class Container(Module):
         import warnings
 
         warnings.warn(
-            "nn.Container is deprecated. All of it's functionality is now implemented in "
-            "nn.Module. Subclass that instead.",
+            "`nn.Container` is deprecated. All of its functionality is now implemented in "
+            "`nn.Module`. Subclass that instead.",
             FutureWarning,
             stacklevel=2,
         )
@@ -187,7 +187,10 @@ class ModuleList(Module):
         return self.extend(modules)
 
     def __add__(self, other):
-        return type(self)(chain(self, other)) if type(self) is ModuleList else _joined(self, other)
+        joined = ModuleList()
+        for module in chain(self, other):
+            joined.append(module)
+        return joined
 
     def __dir__(self):
         return [key for key in super().__dir__() if not key.isdigit()]
@@ -233,13 +236,6 @@ class ModuleList(Module):
         for i, module in enumerate(modules):
             self.add_module(str(offset + i), module)
         return self
-
-
-def _joined(*lists):
-    combined = ModuleList()
-    for module in chain(*lists):
-        combined.append(module)
-    return combined
 
 
 def _runs_of_equal(texts):

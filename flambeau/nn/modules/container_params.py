@@ -1,5 +1,6 @@
 """Containers of parameters: ParameterList and ParameterDict."""
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 from flambeau.nn._base import Tensor, typename
@@ -9,14 +10,14 @@ from flambeau.nn.parameter import Parameter
 __all__ = ["ParameterDict", "ParameterList"]
 
 
-def _describe(value):
+def _describe(value, kind_of):
     """``Parameter containing: [torch.float32 of size 2x3]``, or the type's name of what is no tensor."""
     if not isinstance(value, Tensor):
         return "Object of type: " + type(value).__name__
     size = "x".join(str(n) for n in value.size())
     device = "" if value.device.type == "cpu" else f" ({value.device})"
     kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
-    return f"{kind} containing: [{typename(value)} of size {size}{device}]"
+    return f"{kind} containing: [{kind_of(value)} of size {size}{device}]"
 
 
 def _as_parameter(value):
@@ -90,7 +91,7 @@ class ParameterList(_ReprLines):
         return self
 
     def _lines(self):
-        return ((i, _describe(p)) for i, p in enumerate(self))
+        return ((i, _describe(p, lambda t: t.dtype)) for i, p in enumerate(self))
 
     def __call__(self, *args, **kwargs):
         raise RuntimeError("ParameterList should not be called.")
@@ -140,7 +141,7 @@ class ParameterDict(_ReprLines):
 
     def copy(self):
         """A new ParameterDict of the same values."""
-        return ParameterDict({key: self[key] for key in self._keys})
+        return ParameterDict(OrderedDict(self.items()))
 
     def setdefault(self, key, default=None):
         """The value under ``key``, put there first if there is none."""
@@ -191,15 +192,13 @@ class ParameterDict(_ReprLines):
 
         pairs = pairs_of(parameters, "ParameterDict", "ParametersDict")
         plain = isinstance(parameters, Mapping) and not isinstance(parameters, ParameterDict)
-        from collections import OrderedDict
-
         if plain and not isinstance(parameters, OrderedDict):
             pairs = sorted(pairs)
         for key, value in pairs:
             self[key] = value
 
     def _lines(self):
-        return ((key, _describe(p)) for key, p in self.items())
+        return ((key, _describe(p, typename)) for key, p in self.items())
 
     def __call__(self, input):
         raise RuntimeError("ParameterDict should not be called.")

@@ -164,7 +164,7 @@ class Module(HookMixin, StateMixin, ConvertMixin, TreeMixin):
             )
         if isinstance(value, Buffer):
             self._require_init("buffer", "_buffers")
-            self._forget(name, "_parameters", "_modules", "_buffers")
+            self._forget(name, "_parameters", "_modules")
             self.register_buffer(name, value, value.persistent)
         else:
             self._buffers[name] = GLOBAL.apply(GLOBAL.buffer_registration, self, name, value)

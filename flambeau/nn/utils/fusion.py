@@ -12,15 +12,13 @@ __all__ = [
 
 def _fused(weight, bias, mean, var, eps, scale, shift, shape):
     """weight * s and (bias - mean) * s + shift, s = scale / sqrt(var + eps) viewed as ``shape``."""
-    bias_was = bias
     bias = ops.zeros_like(mean) if bias is None else bias
     scale = ops.ones_like(mean) if scale is None else scale
     shift = ops.zeros_like(mean) if shift is None else shift
     factor = scale * (var + eps).rsqrt()
     fused_weight = (weight * factor.reshape(shape)).to(weight.dtype)
     fused_bias = ((bias - mean) * factor + shift).to(weight.dtype)
-    bias_grad = weight.requires_grad if bias_was is None else bias_was.requires_grad
-    return Parameter(fused_weight, weight.requires_grad), Parameter(fused_bias, bias_grad)
+    return Parameter(fused_weight, weight.requires_grad), Parameter(fused_bias, bias.requires_grad)
 
 
 def fuse_conv_bn_weights(

@@ -116,10 +116,11 @@ class _Orthogonal(Module):
         return neg_identity
 
     def _reflectors_of(self, q, wide):
-        a, _ = ops.geqrf(q)
-        a.diagonal(dim1=-2, dim2=-1).sign_()
-        # A zero on the diagonal would be lost: it counts as positive.
-        a.diagonal(dim1=-2, dim2=-1)[a.diagonal(dim1=-2, dim2=-1) == 0.0] = 1.0
+        a, tau = ops.geqrf(q)
+        signs = a.diagonal(dim1=-2, dim2=-1)
+        signs.sign_()
+        # tau is exactly 0 where LAPACK left a column unreflected: its sign is the other one.
+        signs[tau == 0.0] *= -1
         return a.mT if wide else a
 
 

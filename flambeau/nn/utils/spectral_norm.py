@@ -121,7 +121,7 @@ def _solve_v(matrix, u, sigma):
     from flambeau import linalg
 
     gram = matrix.t().mm(matrix)
-    v = linalg.multi_dot([linalg.pinv(gram), matrix.t(), u.unsqueeze(1)]).squeeze(1)
+    v = (linalg.pinv(gram) @ (matrix.t() @ u.unsqueeze(1))).squeeze(1)
     return v * (sigma / ops.dot(u, matrix.mv(v)))
 
 

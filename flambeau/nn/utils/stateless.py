@@ -112,6 +112,3 @@ def _check_keys(module, slots, given, strict):
                 module._get_name(), "\n\t".join(errors)
             )
         )
-    if unexpected:
-        name = unexpected[0].rpartition(".")[2]
-        raise AttributeError(f"{module._get_name()} has no attribute `{name}`")
