@@ -1,20 +1,21 @@
 """Networks: modules, parameters, initialisation, functionals and utilities, under torch.nn's names."""
 
-from flambeau.nn import functional, init, modules, utils
-from flambeau.nn.modules import *  # noqa: F403
-from flambeau.nn.modules import __all__ as _modules
+from flambeau.nn import attention, common_types, functional, grad, init, modules, parallel, parameter, utils
+from flambeau.nn.modules import *
+from flambeau.nn.parallel import DataParallel
 from flambeau.nn.parameter import (
     Buffer,
     Parameter,
     UninitializedBuffer,
     UninitializedParameter,
 )
-from flambeau.nn.parallel import DataParallel  # isort: skip  (it is a Module)
 
 __all__ = [
-    *_modules, "Buffer", "DataParallel", "Parameter", "UninitializedBuffer",
-    "UninitializedParameter", "functional", "init", "modules", "parallel", "parameter", "utils",
+    "Buffer", "DataParallel", "Parameter", "UninitializedBuffer", "UninitializedParameter",
+    "attention", "common_types", "factory_kwargs", "functional", "grad", "init", "modules",
+    "parallel", "parameter", "utils",
 ]  # fmt: skip
+__all__ += modules.__all__
 
 
 def factory_kwargs(kwargs):

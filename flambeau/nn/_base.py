@@ -6,10 +6,11 @@ from flambeau.autograd.modes import is_grad_enabled, no_grad
 from flambeau.core import dtypes as dt
 from flambeau.core.device import device as Device
 from flambeau.core.dtypes import dtype as DType
-from flambeau.tensor import Tensor
+from flambeau.tensor.interop import tensor
+from flambeau.tensor.tensor import Tensor
 
 __all__ = [
-    "DType", "Device", "Function", "Tensor", "dt", "is_grad_enabled", "no_grad", "ops", "parse_to", "typename",
+    "DType", "Device", "Function", "Tensor", "dt", "is_grad_enabled", "no_grad", "ops", "parse_to", "tensor", "typename",
 ]  # fmt: skip
 
 

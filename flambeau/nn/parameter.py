@@ -123,11 +123,7 @@ def _refuse(name):
     return method
 
 
-_REFUSED = (
-    "size numel dim __len__ __getitem__ __setitem__ __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ "
-    "__truediv__ __matmul__ __neg__ view reshape sum mean copy_ clone detach_ fill_ zero_ normal_ "
-    "uniform_ t matmul mm add mul sub div item tolist numpy"
-).split()
+_REFUSED = ["size", "numel", "dim", "__len__", "__getitem__", "__setitem__", "__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__", "__matmul__", "__neg__", "view", "reshape", "sum", "mean", "copy_", "clone", "detach_", "fill_", "zero_", "normal_", "uniform_", "t", "matmul", "mm", "add", "mul", "sub", "div", "item", "tolist", "numpy"]
 for _name in _REFUSED:
     setattr(UninitializedTensorMixin, _name, _refuse(_name))
 

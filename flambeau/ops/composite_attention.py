@@ -122,8 +122,43 @@ def multi_head_attention_forward(
         query, key, value = _with_batch(query, key, value)
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
     length, n, e = query.shape
-    key_padding_mask = _canonical_mask(
-        key_padding_mask, "key_padding_mask", _none_or_dtype(attn_mask), "attn_mask", query.dtype
+    attn_mask, key_padding_mask, is_causal = _canonical_masks(
+        attn_mask, key_padding_mask, is_causal, need_weights, query.dtype
+    )
+    _check_sizes(key, value, e, embed_dim_to_check, num_heads, use_separate_proj_weight)
+    separate = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
+    q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias, separate)
+    attn_mask = _with_heads(attn_mask, length, key.size(0), n * num_heads)
+    k, v = _with_bias(k, v, bias_k, bias_v, static_k, static_v)
+    heads, head = n * num_heads, e // num_heads
+    q = _split_heads(q, heads, head)
+    k = _static_or_split(static_k, "static_k", k, heads, head)
+    v = _static_or_split(static_v, "static_v", v, heads, head)
+    if add_zero_attn:
+        zeros = ops.zeros((heads, 1, head), dtype=k.dtype, device=k.device)
+        k, v = ops.cat([k, zeros], 1), ops.cat([v, zeros], 1)
+    extra = (bias_k is not None) + bool(add_zero_attn)
+    mask = _merged_mask(attn_mask, key_padding_mask, extra, n, num_heads, k.size(1))
+    dropout_p = dropout_p if training else 0.0
+    weights = None
+    if need_weights:
+        y, weights = _attend_with_weights(q, k, v, mask, dropout_p, is_causal)
+        weights = weights.view(n, num_heads, length, -1)
+        weights = weights.mean(1) if average_attn_weights else weights
+    else:
+        y = _attend(q, k, v, mask, dropout_p, is_causal, n, num_heads)
+    y = y.transpose(0, 1).contiguous().view(length * n, e)
+    y = ops.linear(y, out_proj_weight, out_proj_bias).view(length, n, -1)
+    if not batched:
+        y = y.squeeze(1)
+        weights = None if weights is None else weights.squeeze(0)
+    return y, weights
+
+
+def _canonical_masks(attn_mask, padding, is_causal, need_weights, dtype):
+    """Both masks as floats to add, and whether the causal hint alone says what the first one is."""
+    padding = _canonical_mask(
+        padding, "key_padding_mask", _none_or_dtype(attn_mask), "attn_mask", dtype
     )
     if is_causal and attn_mask is None:
         raise RuntimeError(
@@ -131,59 +166,39 @@ def multi_head_attention_forward(
             "You may use the Transformer module method "
             "`generate_square_subsequent_mask` to create this mask."
         )
-    if is_causal and key_padding_mask is None and not need_weights:
-        attn_mask = None  # the hint says what the mask is
-    else:
-        attn_mask = _canonical_mask(attn_mask, "attn_mask", None, "", query.dtype, False)
-        is_causal = is_causal and key_padding_mask is None
-    _check_sizes(key, value, e, embed_dim_to_check, num_heads, use_separate_proj_weight)
-    if use_separate_proj_weight:
-        separate = (q_proj_weight, k_proj_weight, v_proj_weight)
-        for name, w in zip("qkv", separate, strict=True):
-            if w is None:
-                raise AssertionError(
-                    f"use_separate_proj_weight is True but {name}_proj_weight is None"
-                )
-        biases = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
-        q, k, v = _in_projection(query, key, value, *separate, *biases)
-    else:
-        if in_proj_weight is None:
+    if is_causal and padding is None and not need_weights:
+        return None, None, True
+    attn_mask = _canonical_mask(attn_mask, "attn_mask", None, "", dtype, False)
+    return attn_mask, padding, is_causal and padding is None and attn_mask is None
+
+
+def _project(query, key, value, weight, bias, separate):
+    """(q, k, v) by one packed weight, or by three."""
+    if separate is None:
+        if weight is None:
             raise AssertionError("use_separate_proj_weight is False but in_proj_weight is None")
-        q, k, v = _in_projection_packed(query, key, value, in_proj_weight, in_proj_bias)
-    attn_mask = _with_heads(attn_mask, length, key.size(0), n * num_heads)
-    head = e // num_heads
-    extra = 0
-    if bias_k is not None and bias_v is not None:
-        _refuse_static(static_k, static_v)
-        k = ops.cat([k, bias_k.repeat(1, n, 1)])
-        v = ops.cat([v, bias_v.repeat(1, n, 1)])
-        extra += 1
-    elif bias_k is not None:
+        return _in_projection_packed(query, key, value, weight, bias)
+    for name, w in zip("qkv", separate, strict=True):
+        if w is None:
+            raise AssertionError(f"use_separate_proj_weight is True but {name}_proj_weight is None")
+    biases = (None,) * 3 if bias is None else bias.chunk(3)
+    return _in_projection(query, key, value, *separate, *biases)
+
+
+def _with_bias(k, v, bias_k, bias_v, static_k, static_v):
+    """Keys and values with one learned position more, if there is one."""
+    if bias_k is None and bias_v is None:
+        return k, v
+    if bias_v is None:
         raise AssertionError("bias_k is set but bias_v is None")
-    elif bias_v is not None:
+    if bias_k is None:
         raise AssertionError("bias_v is set but bias_k is None")
-    q = _split_heads(q, n * num_heads, head)
-    k = _static_or_split(static_k, "static_k", k, n * num_heads, head)
-    v = _static_or_split(static_v, "static_v", v, n * num_heads, head)
-    if add_zero_attn:
-        zeros = ops.zeros((n * num_heads, 1, head), dtype=k.dtype, device=k.device)
-        k, v = ops.cat([k, zeros], 1), ops.cat([v, zeros], 1)
-        extra += 1
-    mask = _merged_mask(attn_mask, key_padding_mask, extra, n, num_heads, k.size(1))
-    if not training:
-        dropout_p = 0.0
-    if need_weights:
-        y, weights = _attend_with_weights(q, k, v, mask, dropout_p, is_causal)
-        weights = weights.view(n, num_heads, length, -1)
-        weights = weights.mean(1) if average_attn_weights else weights
-    else:
-        y, weights = _attend(q, k, v, mask, dropout_p, is_causal, n, num_heads), None
-    y = y.transpose(0, 1).contiguous().view(length * n, e)
-    y = ops.linear(y, out_proj_weight, out_proj_bias).view(length, n, -1)
-    if not batched:
-        y = y.squeeze(1)
-        weights = None if weights is None else weights.squeeze(0)
-    return y, weights
+    if static_k is not None:
+        raise AssertionError("bias cannot be added to static key.")
+    if static_v is not None:
+        raise AssertionError("bias cannot be added to static value.")
+    n = k.shape[1]
+    return ops.cat([k, bias_k.repeat(1, n, 1)]), ops.cat([v, bias_v.repeat(1, n, 1)])
 
 
 def _with_batch(query, key, value):
@@ -220,13 +235,6 @@ def _with_heads(attn_mask, length, source, heads):
             f"but should be {expected}."
         )
     return attn_mask.unsqueeze(0) if attn_mask.dim() == 2 else attn_mask
-
-
-def _refuse_static(static_k, static_v):
-    if static_k is not None:
-        raise AssertionError("bias cannot be added to static key.")
-    if static_v is not None:
-        raise AssertionError("bias cannot be added to static value.")
 
 
 def _split_heads(x, heads, head):

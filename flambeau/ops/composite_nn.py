@@ -7,6 +7,7 @@ composite_losses.py, multi-head attention in composite_attention.py. All three a
 import warnings
 
 from flambeau import ops
+from flambeau.core import dtypes as dt
 from flambeau.ops.composite_attention import (
     _canonical_mask,
     _in_projection,
@@ -65,7 +66,7 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
 
     Errors: RuntimeError for integers. Source: torch.nn.functional.cosine_similarity
     """
-    common = ops.result_type(x1, x2)
+    common = dt.promote_types(x1.dtype, x2.dtype)
     if not (common.is_floating_point or common.is_complex):
         raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {common}")
     x1, x2 = ops.broadcast_tensors(x1.to(common), x2.to(common))

@@ -247,7 +247,7 @@ class HookMixin:
             try:
                 replaced = _call_forward_hook(hook, self, args, kwargs, result, with_kwargs)
                 result = result if replaced is None else replaced
-            except Exception as error:  # the first error is the one to show
+            except Exception as error:  # noqa: BLE001 - the first error is the one to show
                 which = "global module" if key[0] == "global" else "module"
                 warnings.warn(
                     f"{which} forward hook with ``always_call=True`` raised an exception "

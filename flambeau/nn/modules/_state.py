@@ -250,7 +250,7 @@ class StateMixin:
                     self._assign_one(name, param, value)
                 else:
                     param.copy_(value)
-        except Exception as error:  # collected: one bad tensor must not hide the others
+        except Exception as error:  # noqa: BLE001 - collected: one bad tensor must not hide the others
             return (
                 f'While copying the parameter named "{key}", '
                 f"whose dimensions in the model are {param.size()} and "

@@ -1,6 +1,7 @@
 """AdaptiveLogSoftmaxWithLoss: a softmax over many classes, rare ones behind cheaper projections."""
 
 from collections import namedtuple
+from itertools import pairwise
 
 from flambeau.nn import functional as F
 from flambeau.nn.modules.container import ModuleList, Sequential
@@ -15,7 +16,7 @@ _ASMoutput = namedtuple("_ASMoutput", ["output", "loss"])
 def _check_cutoffs(cutoffs, n_classes):
     if len(cutoffs) == 0:
         raise ValueError("cutoffs should be a sequence of length larger than 0")
-    rising = all(a < b for a, b in zip(cutoffs, cutoffs[1:], strict=False))
+    rising = all(a < b for a, b in pairwise(cutoffs))
     integers = all(int(c) == c for c in cutoffs)
     if not rising or not integers or min(cutoffs) <= 0 or max(cutoffs) > n_classes - 1:
         raise ValueError(

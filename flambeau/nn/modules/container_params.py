@@ -168,11 +168,11 @@ class ParameterDict(_ReprLines):
 
     def get(self, key, default=None):
         """The value under ``key``, or ``default``."""
-        return self[key] if key in self else default
+        return self[key] if key in self else default  # noqa: SIM401
 
     def fromkeys(self, keys, default=None):
         """A new ParameterDict with ``default`` under each of ``keys``."""
-        return ParameterDict(((key, default) for key in keys))
+        return ParameterDict((key, default) for key in keys)
 
     def keys(self):
         """The keys."""

@@ -47,7 +47,9 @@ _TABLES = (
     ("_modules", dict),
 )
 
-_GLOBAL_CALL_TABLES = (GLOBAL.forward_pre, GLOBAL.forward, GLOBAL.backward_pre, GLOBAL.backward)
+# The tables themselves, so that a call without hooks looks at four names.
+_FORWARD_PRE, _FORWARD = GLOBAL.forward_pre, GLOBAL.forward
+_BACKWARD_PRE, _BACKWARD = GLOBAL.backward_pre, GLOBAL.backward
 
 
 class Module(HookMixin, StateMixin, ConvertMixin, TreeMixin):
@@ -90,22 +92,21 @@ class Module(HookMixin, StateMixin, ConvertMixin, TreeMixin):
     # Calling -----------------------------------------------------------------
 
     def _call_impl(self, *args, **kwargs):
-        hooked = (
-            self._forward_hooks or self._forward_pre_hooks
-            or self._backward_hooks or self._backward_pre_hooks
-        )  # fmt: skip
-        if not hooked:
-            for table in _GLOBAL_CALL_TABLES:
-                if table:
-                    break
-            else:
-                return self.forward(*args, **kwargs)
-        return self._call_with_hooks(args, kwargs)
+        own = self.__dict__
+        if (
+            own["_forward_hooks"] or own["_forward_pre_hooks"]
+            or own["_backward_hooks"] or own["_backward_pre_hooks"]
+            or _FORWARD_PRE or _FORWARD or _BACKWARD_PRE or _BACKWARD
+        ):  # fmt: skip
+            return self._call_with_hooks(args, kwargs)
+        return self.forward(*args, **kwargs)
 
-    def __call__(self, *args, **kwargs):
+    def _wrapped_call_impl(self, *args, **kwargs):
         if self._compiled_call_impl is not None:
             return self._compiled_call_impl(*args, **kwargs)
         return self._call_impl(*args, **kwargs)
+
+    __call__ = _wrapped_call_impl
 
     def compile(self, *args, **kwargs):
         """Compile this module's call with ``flambeau.compile``, in place."""
@@ -122,9 +123,16 @@ class Module(HookMixin, StateMixin, ConvertMixin, TreeMixin):
 
     def __getattr__(self, name):
         own = self.__dict__
-        for table in ("_parameters", "_buffers", "_modules"):
-            if table in own and name in own[table]:
-                return own[table][name]
+        if "_parameters" in own:  # spelt out: a layer's forward comes here for every weight
+            found = own["_parameters"]
+            if name in found:
+                return found[name]
+            found = own["_modules"]
+            if name in found:
+                return found[name]
+            found = own["_buffers"]
+            if name in found:
+                return found[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name, value):

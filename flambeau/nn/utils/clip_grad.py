@@ -3,7 +3,7 @@
 import functools
 import warnings
 
-from flambeau.nn._base import Tensor, no_grad, ops
+from flambeau.nn._base import Tensor, no_grad, ops, tensor
 
 __all__ = [
     "clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_",
@@ -34,7 +34,7 @@ def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False, foreach=Non
     tensors = _listed(tensors)
     norm_type = float(norm_type)
     if not tensors:
-        return ops.tensor(0.0)
+        return tensor(0.0)
     _check_foreach(foreach, tensors)
     with no_grad():
         device = tensors[0].device

@@ -2,6 +2,7 @@
 
 import enum
 
+from flambeau.core.limits import finfo
 from flambeau.nn import functional as F
 from flambeau.nn._base import no_grad, ops
 from flambeau.nn.modules.module import Module
@@ -14,7 +15,7 @@ __all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 def _is_orthogonal(q, eps=None):
     n, k = q.size(-2), q.size(-1)
     identity = ops.eye(k, dtype=q.dtype, device=q.device)
-    eps = 10.0 * n * ops.finfo(q.dtype).eps if eps is None else eps
+    eps = 10.0 * n * finfo(q.dtype).eps if eps is None else eps
     return ops.allclose(q.mT.conj() @ q, identity, atol=eps)
 
 

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 from flambeau.nn._base import Tensor, no_grad
 from flambeau.nn.modules.container import ModuleDict, ModuleList
-from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 
 __all__ = [

@@ -1,8 +1,9 @@
 """Sequences of different lengths: padding them to one tensor, and packing them without padding."""
 
 from collections import namedtuple
+from itertools import pairwise
 
-from flambeau.nn._base import Tensor, dt, ops
+from flambeau.nn._base import Tensor, dt, ops, tensor
 
 __all__ = [
     "PackedSequence", "invert_permutation", "pack_padded_sequence", "pack_sequence",
@@ -121,7 +122,7 @@ def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True)
     Args: enforce_sorted: the lengths are in descending order already; otherwise the batch is sorted.
     """
     if not isinstance(lengths, Tensor):
-        lengths = ops.tensor(list(lengths), dtype=dt.int64, device="cpu")
+        lengths = tensor(list(lengths), dtype=dt.int64, device="cpu")
     else:
         lengths = lengths.to(dt.int64)
     sorted_indices = None
@@ -133,7 +134,7 @@ def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True)
     counts = _checked_lengths(lengths, steps)
     batch_sizes = [sum(n > t for n in counts) for t in range(counts[0])]
     data = ops.cat([steps[t, :size] for t, size in enumerate(batch_sizes)])
-    sizes = ops.tensor(batch_sizes, dtype=dt.int64)
+    sizes = tensor(batch_sizes, dtype=dt.int64)
     return PackedSequence(data, sizes, sorted_indices, None)
 
 
@@ -151,7 +152,7 @@ def _checked_lengths(lengths, steps):
             f"Expected `len(lengths)` to be equal to batch_size, but got {len(counts)} "
             f"(batch_size={steps.size(1)})"
         )
-    if any(a < b for a, b in zip(counts, counts[1:], strict=False)):
+    if any(a < b for a, b in pairwise(counts)):
         raise RuntimeError(
             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You "
             "can pass `enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to "
@@ -187,7 +188,7 @@ def pad_packed_sequence(sequence, batch_first=False, padding_value=0.0, total_le
     padded = ops.stack(steps)
     if total_length is not None and total_length > longest:
         padded = _with_rows(padded, total_length - longest, padding_value)
-    lengths = ops.tensor(
+    lengths = tensor(
         [sum(size > b for size in sizes) for b in range(sizes[0])], dtype=dt.int64
     )
     if batch_first:
@@ -245,7 +246,7 @@ def unpad_sequence(padded_sequences, lengths, batch_first=False):
 
 def pack_sequence(sequences, enforce_sorted=True):
     """Pack a list of sequences of different lengths."""
-    lengths = ops.tensor([s.size(0) for s in sequences], dtype=dt.int64)
+    lengths = tensor([s.size(0) for s in sequences], dtype=dt.int64)
     return pack_padded_sequence(pad_sequence(sequences), lengths, enforce_sorted=enforce_sorted)
 
 
