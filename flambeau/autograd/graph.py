@@ -398,3 +398,11 @@ def unbroadcast(g, meta):
 
 
 __all__ = ["FREED", "AccumulateGrad", "Handle", "Node", "OpNode", "S", "Saved", "edge_of", "record", "unbroadcast"]
+
+
+def __getattr__(name: str):
+    if name in ("saved_tensors_hooks", "save_on_cpu", "get_gradient_edge"):
+        from flambeau.autograd import hooks
+
+        return getattr(hooks, name)
+    raise AttributeError(f"module 'flambeau.autograd.graph' has no attribute {name!r}")

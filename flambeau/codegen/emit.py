@@ -302,12 +302,54 @@ class Emitter:
             index = self.op(f"mul i64 {index}, {scale}") if index.startswith("%") else str(int(index) * scale)
         return self.op(f"getelementptr {memory_type(ptr.dtype)}, ptr {self.pointers[ptr]}, i64 {index}")
 
+    @contextmanager
+    def guarded(self, where: Expr | None):
+        """The lane mask narrowed by a condition (all lanes together when the condition is uniform)."""
+        if where is None or self.lane is None or self.width == 1:
+            yield
+            return
+        cond = self.widened(where)
+        before = self.mask
+        if before is not None:
+            cond = self.op(f"and <{self.width} x i1> {before}, {cond}")
+        self.mask = cond
+        try:
+            yield
+        finally:
+            self.mask = before
+
     def load(self, s: K.Load) -> None:
+        if s.where is not None and (self.lane is None or self.width == 1):
+            self.load_if(s)
+            return
+        with self.guarded(s.where):
+            self.load_lanes(s)
+
+    def load_if(self, s: K.Load) -> None:
+        """A scalar load behind a branch."""
+        cond = self.scalar(s.where, "a load's condition")
+        outs = [s.out] if s.out2 is None else [s.out, s.out2]
+        slots = [self.slot(llvm_type(o.dtype), 1) for o in outs]
+        for o, slot in zip(outs, slots, strict=True):
+            self.do(f"store {llvm_type(o.dtype)} {literal(0, o.dtype)}, ptr {slot}")
+        n = self.count = self.count + 1
+        self.do(f"br i1 {cond}, label %then{n}, label %fi{n}")
+        self.label(f"then{n}")
+        with self.frame():
+            self.load_lanes(s)
+            for o, slot in zip(outs, slots, strict=True):
+                self.do(f"store {llvm_type(o.dtype)} {self.value(o)[0]}, ptr {slot}")
+        self.do(f"br label %fi{n}")
+        self.label(f"fi{n}")
+        for o, slot in zip(outs, slots, strict=True):
+            self.scope.put(o.uid, self.op(f"load {llvm_type(o.dtype)}, ptr {slot}"), 1)
+
+    def load_lanes(self, s: K.Load) -> None:
         parts = 1 if s.out2 is None else 2
         step = self.lane_step(s.index)
         mt, size = memory_type(s.ptr.dtype), s.ptr.dtype.itemsize // parts
         outs = [s.out] if s.out2 is None else [s.out, s.out2]
-        if self.is_const(step, 0):
+        if self.is_const(step, 0) and s.where is None or self.width == 1:
             text, _ = self.value(s.index, base=True)
             for part, out in enumerate(outs):
                 where = self.address(s.ptr, text, parts)
@@ -373,6 +415,20 @@ class Emitter:
         return self.op(f"shufflevector <{w} x {mt}> {v}, <{w} x {mt}> poison, <{w} x i32> <{order}>")
 
     def store(self, s: K.Store) -> None:
+        if s.where is not None and (self.lane is None or self.width == 1):
+            n = self.count = self.count + 1
+            cond = self.scalar(s.where, "a store's condition")
+            self.do(f"br i1 {cond}, label %then{n}, label %fi{n}")
+            self.label(f"then{n}")
+            with self.frame():
+                self.store_lanes(s)
+            self.do(f"br label %fi{n}")
+            self.label(f"fi{n}")
+            return
+        with self.guarded(s.where):
+            self.store_lanes(s)
+
+    def store_lanes(self, s: K.Store) -> None:
         parts = 1 if s.value2 is None else 2
         values = [s.value] if s.value2 is None else [s.value, s.value2]
         step = self.lane_step(s.index)
@@ -558,7 +614,8 @@ class Emitter:
         if s.lanes:
             self.vector_loop(s, lo, hi)
         else:
-            self.counted(s, lo, hi, s.step)
+            step = self.scalar(s.step, "a loop step") if isinstance(s.step, Expr) else s.step
+            self.counted(s, lo, hi, step)
 
     def fixed_lanes(self, s: K.Loop) -> None:
         """One pass of a known number of lanes, masked if only some take part."""
@@ -572,7 +629,7 @@ class Emitter:
         self.one_pass(s, "0", s.step, mask)
         self.finish_lanes(accs, s.step)
 
-    def counted(self, s: K.Loop, lo: str, hi: str, step: int) -> None:
+    def counted(self, s: K.Loop, lo: str, hi: str, step: int | str) -> None:
         """One pass of the body per index; the lane context stays as it is."""
         i = self.open_loop(lo, hi, step)
         with self.frame():
@@ -580,19 +637,19 @@ class Emitter:
             self.block(s.body)
         self.close_loop(i, step)
 
-    def open_loop(self, lo: str, hi: str, step: int):
+    def open_loop(self, lo: str, hi: str, step: int | str):
         slot = self.slot("i64", 1)
         n = self.count = self.count + 1
         self.do(f"store i64 {lo}, ptr {slot}")
         self.do(f"br label %head{n}")
         self.label(f"head{n}")
         i = self.op(f"load i64, ptr {slot}")
-        more = self.op(f"icmp {'slt' if step > 0 else 'sgt'} i64 {i}, {hi}")
+        more = self.op(f"icmp {'slt' if isinstance(step, str) or step > 0 else 'sgt'} i64 {i}, {hi}")
         self.do(f"br i1 {more}, label %body{n}, label %done{n}")
         self.label(f"body{n}")
         return i, slot, n
 
-    def close_loop(self, opened, step: int) -> None:
+    def close_loop(self, opened, step: int | str) -> None:
         i, slot, n = opened
         after = self.op(f"add nsw i64 {i}, {step}")
         self.do(f"store i64 {after}, ptr {slot}")

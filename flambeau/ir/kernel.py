@@ -46,23 +46,28 @@ class Float:
 # statements ---------------------------------------------------------------------------------------
 @dataclass(eq=False, slots=True)
 class Load:
-    """out = ptr[index]; for complex dtypes `out` and `out2` are the parts."""
+    """out = ptr[index]; for complex dtypes `out` and `out2` are the parts. 0 where `where` is false."""
 
     out: Expr
     ptr: PtrRef
     index: Expr
     out2: Expr | None = None
+    where: Expr | None = None
 
 
 @dataclass(eq=False, slots=True)
 class Store:
-    """ptr[index] = value (value2: imaginary part); atomic: "add" adds instead, safely across threads."""
+    """ptr[index] = value (value2: imaginary part), only where `where` is true.
+
+    atomic: "add" adds instead, safely across threads.
+    """
 
     ptr: PtrRef
     index: Expr
     value: Expr
     value2: Expr | None = None
     atomic: str | None = None
+    where: Expr | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -108,7 +113,7 @@ class Loop:
     index: Expr
     lo: Expr | None
     hi: Expr | None
-    step: int
+    step: int | Expr
     body: list
     lanes: bool = False
     unroll: int = 1
@@ -235,18 +240,28 @@ class PtrRef:
         return PtrRef(self.builder, self.name, self.dtype, self.base, self._index(i))
 
     def __getitem__(self, i):
+        return self.load(i)
+
+    def load(self, i, where: Expr | None = None):
+        """p[i]; with `where`, memory is touched only where it is true, and the value is 0 elsewhere."""
         index = self._index(i)
         if self.dtype.is_complex:
             real = self.compute.to_real()
             re, im = E.leaf(self.name + ".re", real), E.leaf(self.name + ".im", real)
-            self.builder.emit(Load(re, self.base, index, im))
+            self.builder.emit(Load(re, self.base, index, im, where))
             return Complex(re, im)
         out = E.leaf(self.name, self.compute)
-        self.builder.emit(Load(out, self.base, index))
+        self.builder.emit(Load(out, self.base, index, None, where))
         return out
 
     def __setitem__(self, i, value) -> None:
         self.builder.emit(self._store(i, value))
+
+    def store(self, i, value, where: Expr) -> None:
+        """p[i] = value where `where` is true; other memory is not touched."""
+        store = self._store(i, value)
+        store.where = where
+        self.builder.emit(store)
 
     def atomic_add(self, i, value) -> None:
         """p[i] += value, safe when several threads or lanes meet at one i."""
@@ -349,8 +364,8 @@ class Builder:
         self.in_vector = False
 
     @contextmanager
-    def seq(self, lo, hi=None, step: int = 1) -> Iterator[Expr]:
-        """One after another over range(lo, hi, step), or range(lo)."""
+    def seq(self, lo, hi=None, step: int | Expr = 1) -> Iterator[Expr]:
+        """One after another over range(lo, hi, step), or range(lo); an expression as step is positive."""
         lo, hi = (0, lo) if hi is None else (lo, hi)
         index = E.leaf(self.fresh("s"), dt.int64)
         loop = Loop("seq", index, E.wrap(lo, dt.int64), E.wrap(hi, dt.int64), step, [])
