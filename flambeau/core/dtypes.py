@@ -70,7 +70,8 @@ def _make(index: builtins.int, name: str, kind: str, itemsize: builtins.int, abb
     storage = np.dtype(np.uint16 if name == "bfloat16" else name)
     for slot, value in {
         "name": name, "kind": kind, "itemsize": itemsize, "index": index, "abbr": abbr,
-        "np": storage, "is_floating_point": kind == "f", "is_complex": kind == "c", "is_signed": kind in "ifc",
+        "np": storage, "is_floating_point": kind == "f", "is_complex": kind == "c",
+        "is_signed": kind in "ifc",
     }.items():  # fmt: skip
         object.__setattr__(self, slot, value)
     return self
