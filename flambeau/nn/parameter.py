@@ -3,6 +3,7 @@
 from collections import OrderedDict
 
 from flambeau.nn._base import Tensor, ops
+from flambeau.ops.record import hooks
 
 __all__ = [
     "Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter",
@@ -34,6 +35,10 @@ class Parameter(Tensor):
     def __reduce_ex__(self, protocol):
         state = dict(getattr(self, "__dict__", {}))
         return rebuild_parameter, (self.data, self.requires_grad, OrderedDict(), state)
+
+
+# The ops' quick paths take these classes as they are: a Parameter is one of them.
+hooks.tensors = hooks.tensors | {Parameter}
 
 
 def rebuild_parameter(data, requires_grad, backward_hooks=None, state=None):
@@ -72,14 +77,42 @@ class Buffer(Tensor, metaclass=_BufferMeta):
         return marked
 
 
+_SHAPE_SLOT = Tensor._shape
+
+
+class _NoShape:
+    """In the place of the shape's slot: it can be set, but reading it, as every op does, is refused."""
+
+    def __get__(self, tensor, owner=None):
+        if tensor is None:
+            return self
+        raise ValueError(
+            "Attempted to use an uninitialized parameter in an operation. This error happens when you are using a "
+            "`LazyModule` or explicitly manipulating `torch.nn.parameter."
+            f"{type(tensor).__name__}` objects. When using LazyModules Call `forward` with a dummy batch to "
+            "initialize the parameters before calling torch functions"
+        )
+
+    def __set__(self, tensor, value):
+        _SHAPE_SLOT.__set__(tensor, value)
+
+
 class UninitializedTensorMixin:
-    """A tensor with a dtype and a device but no shape yet; ``materialize(shape)`` gives it one."""
+    """A tensor with a dtype and a device but no shape yet; ``materialize(shape)`` gives it one.
+
+    Casting and moving it is allowed, and gives a plain empty tensor; every other op raises ValueError.
+    """
+
+    _shape = _NoShape()
+
+    def _alias(self):
+        blank = ops.empty(0, dtype=self.dtype, device=self.device)
+        return blank.detach()
 
     def materialize(self, shape, device=None, dtype=None):
         """Turn this into a real Parameter or buffer of ``shape``, its values unset."""
-        old = self.data
-        device = old.device if device is None else device
-        dtype = old.dtype if dtype is None else dtype
+        device = self.device if device is None else device
+        dtype = self.dtype if dtype is None else dtype
         self.data = ops.empty(shape, device=device, dtype=dtype)
         self.__class__ = self.cls_to_become
 
@@ -110,22 +143,18 @@ class UninitializedTensorMixin:
         return memo[id(self)]
 
 
-def _refuse(name):
+def _on_blank(name):
+    """The method ``name``, of the plain empty tensor that stands for an uninitialised one."""
+
     def method(self, *args, **kwargs):
-        raise ValueError(
-            f"Attempted to use an uninitialized parameter in {name}. This error happens when you are "
-            "using a `LazyModule` or explicitly manipulating `torch.nn.parameter."
-            f"{type(self).__name__}` objects. When using LazyModules Call `forward` with a dummy "
-            "batch to initialize the parameters before calling torch functions"
-        )
+        return getattr(self._alias(), name)(*args, **kwargs)
 
     method.__name__ = name
     return method
 
 
-_REFUSED = ["size", "numel", "dim", "__len__", "__getitem__", "__setitem__", "__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__", "__matmul__", "__neg__", "view", "reshape", "sum", "mean", "copy_", "clone", "detach_", "fill_", "zero_", "normal_", "uniform_", "t", "matmul", "mm", "add", "mul", "sub", "div", "item", "tolist", "numpy"]
-for _name in _REFUSED:
-    setattr(UninitializedTensorMixin, _name, _refuse(_name))
+for _name in "to cpu cuda half bfloat16 float double char short int long type".split():
+    setattr(UninitializedTensorMixin, _name, _on_blank(_name))
 
 
 class UninitializedParameter(UninitializedTensorMixin, Parameter):
