@@ -4,7 +4,7 @@ An op that no family provides yet is reported by name when it is used, so that t
 """
 
 from flambeau import ops
-from flambeau.nn import _reduction as _Reduction  # noqa: N812 - PyTorch's name for it
+from flambeau.nn import _reduction as _Reduction  # noqa: F401 - PyTorch has it here
 from flambeau.ops import composite_nn
 from flambeau.tensor.tensor import Tensor
 

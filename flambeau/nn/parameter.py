@@ -153,7 +153,9 @@ def _on_blank(name):
     return method
 
 
-for _name in "to cpu cuda half bfloat16 float double char short int long type".split():
+for _name in (
+    "to", "cpu", "cuda", "half", "bfloat16", "float", "double", "char", "short", "int", "long", "type",
+):  # fmt: skip
     setattr(UninitializedTensorMixin, _name, _on_blank(_name))
 
 
