@@ -1,18 +1,53 @@
-# make test: set up .venv from this project's own files and run the tests. Needs python3 and make.
-PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
+# make test    set up .venv from this project's own files; lint, types, all tests
+# make check   the same within a minute: lint, types, the quick tests
+# make demo    train on the handwritten digits
+# make bench   compare with PyTorch
+# make clean   remove what these made
+#
+# Needs make and Python 3.11 or newer, found as python3 (or say PYTHON=...).
 
-test: $(VENV)/.stamp
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+QUICK := tests/core tests/support tests/test_layers.py tests/test_runner.py tests/tensor/test_printing.py
+
+.PHONY: test check lint types demo bench clean
+
+test: $(VENV)/.test lint types
 	$(BIN)/python -m pytest -q
 
-$(VENV)/.stamp: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -e '.[test]'
+check: $(VENV)/.test lint types
+	$(BIN)/python -m pytest -q $(wildcard $(QUICK))
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+demo: $(VENV)/.demo
+	@test -f examples/digits.py || { echo "make demo: examples/digits.py is not there yet"; exit 1; }
+	$(BIN)/python examples/digits.py
+
+bench: $(VENV)/.bench
+	@test -f benchmarks/run.py || { echo "make bench: benchmarks/run.py is not there yet"; exit 1; }
+	$(BIN)/python benchmarks/run.py
+
+# A stamp per set of extras, so that each is installed once and again when pyproject.toml changes.
+$(VENV)/.test: EXTRAS := test
+$(VENV)/.demo: EXTRAS := demo
+$(VENV)/.bench: EXTRAS := test,oracle
+$(VENV)/.test $(VENV)/.demo $(VENV)/.bench: pyproject.toml | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	touch $@
 
-clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache
+# Some distributions ship Python without ensurepip: pip then comes from its own bootstrap script.
+$(BIN)/pip:
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; say PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m venv --without-pip $(VENV) && $(BIN)/python -c \
+		"from urllib.request import urlopen; exec(urlopen('https://bootstrap.pypa.io/get-pip.py').read())"; }
 
-.PHONY: test clean
+clean:
+	rm -rf $(VENV) build dist runs .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

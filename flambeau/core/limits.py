@@ -15,6 +15,10 @@ class _Info:
     """What finfo and iinfo share: immutable, equal when of one dtype, unhashable."""
 
     __slots__ = ("bits", "dtype", "max", "min")
+    bits: int
+    dtype: str
+    max: float
+    min: float
 
     def _set(self, **fields) -> None:
         for name, value in fields.items():

@@ -27,7 +27,7 @@ class Options:
     sci_mode: bool | None = None
 
 
-PROFILES = {
+PROFILES: dict[str | None, dict[str, float]] = {
     "default": {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80},
     "short": {"precision": 2, "threshold": 1000, "edgeitems": 2, "linewidth": 80},
     "full": {"precision": 4, "threshold": math.inf, "edgeitems": 3, "linewidth": 80},
@@ -89,7 +89,7 @@ class NumberFormat:
 
     def _choose_float(self, values: list[float], options: Options) -> None:
         whole = all(v == math.floor(v) for v in values)
-        sci = False
+        sci: bool | None = False
         if values:
             low, high = min(map(abs, values)), max(map(abs, values))
             sci = options.sci_mode
@@ -150,12 +150,15 @@ def format_array(values: np.ndarray, indent: int = 0, options: Options | None = 
             return "[...]"
         cut = [n > 2 * options.edgeitems for n in shape]
         values = edges(values, options.edgeitems)
+    number = _format_of(values, options)
+    return _nested(values.tolist(), cut, indent, number, options)
+
+
+def _format_of(values: np.ndarray, options: Options) -> NumberFormat | ComplexFormat:
     flat = values.reshape(-1).tolist()
     if values.dtype.kind == "c":
-        number = ComplexFormat(flat, options)
-    else:
-        number = NumberFormat(flat, values.dtype.kind == "f", options)
-    return _nested(values.tolist(), cut, indent, number, options)
+        return ComplexFormat(flat, options)
+    return NumberFormat(flat, values.dtype.kind == "f", options)
 
 
 def _nested(items, cut: list[bool], indent: int, number, options: Options) -> str:
