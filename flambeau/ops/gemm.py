@@ -15,7 +15,6 @@ import functools
 from dataclasses import dataclass
 
 from flambeau.codegen.target import host
-from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, compute_dtype, kernel
 from flambeau.runtime import memory

@@ -11,8 +11,8 @@ import ctypes
 
 from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
-from flambeau.ir.kernel import Builder, Int, Program, Ptr, PtrRef, kernel
 from flambeau.ir import kernel as K
+from flambeau.ir.kernel import Builder, Int, Program, Ptr, PtrRef, kernel
 from flambeau.runtime import memory
 
 

@@ -509,9 +509,9 @@ def nll_loss2d_of(input, target, weight, ignore_index, reduction):
 @op(KERNEL, **HIDDEN)
 def nll_backward(grad, target, weight, total, input_shape, ignore_index, reduction):
     """The gradient of nll_loss: zero but at the targets."""
-    n, classes, inner = 1, input_shape[0], 1
+    classes, inner = input_shape[0], 1
     if len(input_shape) > 1:
-        n, classes, inner = input_shape[0], input_shape[1], math.prod(input_shape[2:])
+        classes, inner = input_shape[1], math.prod(input_shape[2:])
     d = grad._dtype
     gx = grad.new_zeros(input_shape)
     scale = total.reciprocal() if reduction == "mean" else grad.new_ones(())
