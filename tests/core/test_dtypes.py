@@ -30,9 +30,7 @@ u32 -
 u64
 """
 ROWS = [line.split() for line in TABLE.split("\n") if line]
-PAIRS = [
-    (NAMES[i], NAMES[i + j], abbr) for i, row in enumerate(ROWS) for j, abbr in enumerate(row)
-]
+PAIRS = [(NAMES[i], NAMES[i + j], abbr) for i, row in enumerate(ROWS) for j, abbr in enumerate(row)]
 
 
 @pytest.mark.parametrize(("a", "b", "abbr"), PAIRS)

@@ -35,7 +35,9 @@ def test_items_become_integers():
     assert made == (3, 1) and [type(n) for n in made] == [int, int]
 
 
-@pytest.mark.parametrize(("given", "words"), [(["a"], "item 0 is 'str'"), ([1, 1.5], "item 1 is 'float'")])
+@pytest.mark.parametrize(
+    ("given", "words"), [(["a"], "item 0 is 'str'"), ([1, 1.5], "item 1 is 'float'")]
+)
 def test_items_must_be_integers(given, words):
     with pytest.raises(TypeError, match=words):
         Size(given)
