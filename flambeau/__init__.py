@@ -2,18 +2,24 @@
 
 import importlib as _importlib
 
+from flambeau._version import __version__
 from flambeau.core import dtypes as _dtypes
-from flambeau.core.device import device
+from flambeau.core.device import (
+    channels_last, channels_last_3d, contiguous_format, device, get_default_device, jagged, layout, memory_format,
+    preserve_format, set_default_device, sparse_bsc, sparse_bsr, sparse_coo, sparse_csc, sparse_csr, strided,
+)  # fmt: skip
 from flambeau.core.dtypes import (
-    bfloat16, bool, cdouble, cfloat, complex64, complex128, double, dtype, float, float16, float32, float64,
+    bfloat16, bool, can_cast, cdouble, cfloat, complex64, complex128, double, dtype, float, float16, float32, float64,
     get_default_dtype, half, int, int8, int16, int32, int64, long, promote_types, set_default_dtype, short, uint8,
     uint16, uint32, uint64,
 )  # fmt: skip
+from flambeau.core.limits import finfo, iinfo
 from flambeau.core.size import Size
 from flambeau.runtime import kernels as _kernels  # installs the compiler
 from flambeau import ops  # isort: skip
 from flambeau.tensor import bind as _bind  # isort: skip
 from flambeau.tensor import interop as _interop  # isort: skip
+from flambeau.tensor.printing import set_printoptions  # isort: skip
 from flambeau.tensor.tensor import Tensor  # isort: skip
 
 _bind.attach_all()

@@ -99,4 +99,5 @@ def test_formats_and_layouts():
         module.layout()
     with pytest.raises(AttributeError, match="immutable"):
         module.strided.name = "x"
-    assert copy.deepcopy(module.channels_last) is module.channels_last
+    for value in (module.channels_last, module.sparse_coo):
+        assert copy.deepcopy(value) is value and pickle.loads(pickle.dumps(value)) is value
