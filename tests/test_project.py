@@ -1,5 +1,6 @@
 """The package as a whole: what importing it costs, what is shipped, what the project files promise."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -69,3 +70,12 @@ def test_wheel_is_pure_python(tmp_path):
     assert any(name.endswith("/LICENSE") for name in names)
     assert not [n for n in names if n.startswith(("tests/", "tools/", "docs/"))]
     assert not [n for n in names if n.endswith((".so", ".pyd", ".c", ".pyc"))]
+
+
+def test_readme_programs_print_what_they_say():
+    readme = (ROOT / "README.md").read_text()
+    programs = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert programs
+    for program in programs:
+        promised = re.findall(r"^print\(.*\)  # (.*)$", program, re.MULTILINE)
+        assert python(program) == "\n".join(promised)
