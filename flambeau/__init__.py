@@ -22,7 +22,9 @@ from flambeau.tensor import interop as _interop  # isort: skip
 from flambeau.tensor.printing import set_printoptions  # isort: skip
 from flambeau.tensor.tensor import Tensor  # isort: skip
 
-_bind.attach_all()
+from flambeau.tensor import indexing as _indexing  # noqa: F401  isort: skip - square brackets
+
+_bind.attach_all(ops.MODULES)
 
 from flambeau.autograd.modes import (  # noqa: E402
     enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled,

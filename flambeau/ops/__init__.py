@@ -9,11 +9,12 @@ import importlib as _importlib
 from flambeau.ops import record as _record
 
 FAMILIES = (
-    "arithmetic", "unary", "compare", "copying",
+    "arithmetic", "unary", "compare", "copying", "create", "view", "reduce", "scan", "join", "index", "sort",
+    "softmax", "activation", "loss", "embedding", "norm", "pool", "matmul", "conv",
 )  # fmt: skip
 
-for _family in FAMILIES:
-    _module = _importlib.import_module(f"flambeau.ops.{_family}")
+MODULES = [_importlib.import_module(f"flambeau.ops.{_family}") for _family in FAMILIES]
+for _module in MODULES:
     for _name in getattr(_module, "__all__", ()):
         globals()[_name] = getattr(_module, _name)
 for _op in list(_record.TABLE.values()):

@@ -1,4 +1,4 @@
-"""Moving elements: copies, clones, dtype conversion, contiguity, resizing."""
+"""Moving elements: copies, clones, dtype conversion, contiguity, filling, resizing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
-from flambeau.ops.elementwise import dispatcher
+from flambeau.core.device import device as Device
+from flambeau.ops.elementwise import SCALAR_NAMES, dispatcher, result_strides
 from flambeau.ops.record import KERNEL, POINTWISE, Op, hooks, op
 
 
@@ -17,11 +18,6 @@ def _identity(x):
 _move = Op(_identity, POINTWISE, {})
 _move.name = "copy"
 dispatcher(_move)
-_run = _move.elementwise.run
-
-
-class _Casting:
-    """Runs the identity kernel into a tensor of any dtype."""
 
 
 def copy_elements(dst, src) -> None:
@@ -50,14 +46,29 @@ def resize(t, shape) -> None:
     t._vc = t._storage if t._vc.__class__ is not hooks.Version else t._vc
 
 
+def layout_for(t, memory_format) -> tuple:
+    """Strides of a copy of t in a memory format (preserved by default)."""
+    name = getattr(memory_format, "name", str(memory_format)).rpartition(".")[2]
+    if name in ("channels_last", "channels_last_3d"):
+        need = 4 if name == "channels_last" else 5
+        if len(t._shape) != need:
+            raise RuntimeError(f"required rank {need} tensor to use {name} format")
+        return S.channels_last_strides(t._shape)
+    if name == "contiguous_format":
+        return S.contiguous_strides(t._shape)
+    if t._dense or S.is_dense(tuple(t._shape), t._strides):
+        return t._strides
+    return result_strides(t._shape, [t])
+
+
+# copies -------------------------------------------------------------------------------------------
 @op(KERNEL)
 def clone(input, *, memory_format=None):
     """A copy with its own memory.
 
     Source:   torch.clone
     """
-    strides = layout_for(input, memory_format)
-    out = hooks.empty_strided(input._shape, strides, input._dtype)
+    out = hooks.empty_strided(input._shape, layout_for(input, memory_format), input._dtype)
     copy_elements(out, input)
     return out
 
@@ -65,18 +76,297 @@ def clone(input, *, memory_format=None):
 clone.derivative(input=lambda g: g)
 
 
-def layout_for(t, memory_format) -> tuple:
-    """Strides of a copy of t in a memory format (preserved by default)."""
+def contiguous(input, memory_format=None):
+    """input itself if its elements lie in order, else a copy that does.
+
+    Source:   torch.Tensor.contiguous
+    """
+    if memory_format is None:
+        return input if input._dense else clone(input, memory_format="contiguous_format")
+    return input if input.is_contiguous(memory_format=memory_format) else clone(input, memory_format=memory_format)
+
+
+@op(KERNEL, function=False, method=False, node="ToCopyBackward0")
+def to_copy(input, dtype, memory_format):
+    """A copy in another dtype; see `to`."""
+    if input._dtype.is_complex and not dtype.is_complex and dtype is not dt.bool:
+        import warnings
+
+        warnings.warn("Casting complex values to real discards the imaginary part", stacklevel=4)
+    out = hooks.empty_strided(input._shape, layout_for(input, memory_format), dtype)
+    copy_elements(out, input)
+    return out
+
+
+to_copy.derivative(input=lambda g, input_dtype: to(g, input_dtype))
+
+
+def to(input, *args, dtype=None, device=None, other=None, non_blocking=False, copy=False, memory_format=None):
+    """input with another dtype, device or memory format; input itself if nothing would change.
+
+    Called as to(dtype), to(device, dtype), to(other), or with keywords.
+    Source:   torch.Tensor.to
+    """
+    args = list(args)
+    if args and isinstance(args[0], hooks.Tensor):
+        other = args.pop(0)
+    elif args and (isinstance(args[0], (str, Device, int)) and not isinstance(args[0], bool) or args[0] is None):
+        device = args.pop(0)
+        if args and (isinstance(args[0], dt.dtype) or args[0] is None):
+            dtype = args.pop(0)
+    elif args and isinstance(args[0], dt.dtype):
+        dtype = args.pop(0)
+    if args:
+        non_blocking = args.pop(0)
+    if args:
+        copy = args.pop(0)
+    if args or not (dtype is None or isinstance(dtype, dt.dtype)):
+        shown = args[0] if args else dtype
+        raise TypeError(f"to() received an invalid combination of arguments: {type(shown).__name__} is no dtype, device or tensor")
+    if other is not None:
+        dtype, device = dtype or other._dtype, device or other.device
+    if device is not None:
+        from flambeau.ops.create import check_options
+
+        check_options("to", device)
+    dtype = dtype or input._dtype
+    if dtype is input._dtype and not copy:
+        if memory_format is None or keeps_format(input, memory_format):
+            return input
+    if dtype is input._dtype:
+        return clone(input, memory_format=memory_format)
+    return to_copy(input, dtype, memory_format)
+
+
+def keeps_format(t, memory_format) -> bool:
     name = getattr(memory_format, "name", str(memory_format)).rpartition(".")[2]
-    if name == "channels_last" or name == "channels_last_3d":
-        return S.channels_last_strides(t._shape)
-    if name == "contiguous_format":
-        return S.contiguous_strides(t._shape)
-    if t._dense or S.is_dense(tuple(t._shape), t._strides):
-        return t._strides
-    from flambeau.ops.elementwise import result_strides
-
-    return result_strides(t._shape, [t])
+    return name == "preserve_format" or t.is_contiguous(memory_format=memory_format)
 
 
-__all__ = ["copy_elements", "dt", "resize"]
+def shorthand(name: str, dtype):
+    """Tensor.float() and its like."""
+
+    def method(self, memory_format=None):
+        if self._dtype is dtype and (memory_format is None or keeps_format(self, memory_format)):
+            return self
+        return to(self, dtype, memory_format=memory_format)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"This tensor as {dtype}."
+    return method
+
+
+SHORTHANDS = {
+    "float": dt.float32, "double": dt.float64, "half": dt.float16, "bfloat16": dt.bfloat16, "int": dt.int32,
+    "long": dt.int64, "short": dt.int16, "char": dt.int8, "byte": dt.uint8, "bool": dt.bool, "cfloat": dt.complex64,
+    "cdouble": dt.complex128,
+}  # fmt: skip
+
+
+def type_as(input, other):
+    """input in other's dtype.
+
+    Source:   torch.Tensor.type_as
+    """
+    return to(input, other._dtype)
+
+
+TYPE_NAMES = {f"torch.{n}Tensor": getattr(dt, d) for d, n in SCALAR_NAMES.items()}
+
+
+def type_(input, dtype=None, non_blocking=False):
+    """The type's name ("torch.FloatTensor"), or input converted to a type or dtype.
+
+    Source:   torch.Tensor.type
+    """
+    if dtype is None:
+        return f"torch.{SCALAR_NAMES[input._dtype.name]}Tensor"
+    if isinstance(dtype, str):
+        if dtype not in TYPE_NAMES:
+            raise ValueError(f"invalid type: '{dtype}'")
+        return to(input, TYPE_NAMES[dtype])
+    return to(input, dtype if isinstance(dtype, dt.dtype) else dtype.dtype)
+
+
+def cpu(input, memory_format=None):
+    """input on the CPU.
+
+    Source:   torch.Tensor.cpu
+    """
+    return to(input, "cpu", memory_format=memory_format)
+
+
+def cuda(input, device=None, non_blocking=False, memory_format=None):
+    """input on a CUDA device.
+
+    Source:   torch.Tensor.cuda
+    """
+    return to(input, "cuda" if device is None else device)
+
+
+# in place -----------------------------------------------------------------------------------------
+@op(KERNEL, function=False, method=False, node="CopyBackwards")
+def copied(input, src):
+    """src in input's shape and dtype: what copy_ leaves in input."""
+    out = hooks.empty(input._shape, input._dtype)
+    copy_elements(out, src)
+    return out
+
+
+copied.derivative(input=lambda g: g.new_zeros(g._shape), src=lambda g: g)
+
+
+def copy_(self, src, non_blocking=False):
+    """Copy src's elements here, broadcast and converted.
+
+    Source:   torch.Tensor.copy_
+    """
+    if not isinstance(src, hooks.Tensor):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+    if src is self:
+        return self
+    shape = tuple(self._shape)
+    if tuple(src._shape) != shape:
+        try:
+            fits = S.broadcast(tuple(src._shape), shape) == shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise RuntimeError(
+                f"The size of tensor a ({shape}) must match the size of tensor b ({tuple(src._shape)}): copy_ cannot "
+                "broadcast the source to the destination"
+            )
+    hooks.check_writable(self)
+    if src._storage is self._storage and overlapping(self, src):
+        src = src.clone() if src._requires_grad else clone.record.fn(src)
+    return hooks.inplace(copied.record, (self, src), lambda: copy_elements(self, src))
+
+
+def overlapping(a, b) -> bool:
+    """True if elements of a and b may share memory at different places."""
+    if a._ptr == b._ptr and a._strides == b._strides and a._shape == b._shape:
+        return False
+    low_a, high_a = S.extent(a._shape, a._strides)
+    low_b, high_b = S.extent(b._shape, b._strides)
+    return a._offset + low_a <= b._offset + high_b and b._offset + low_b <= a._offset + high_a
+
+
+@op(KERNEL, function=False, method=False, node="FillBackward0")
+def filled(input, value):
+    """What fill_ leaves in input."""
+    out = hooks.empty(input._shape, input._dtype)
+    fill_with(out, value)
+    return out
+
+
+filled.derivative(input=lambda g: g.new_zeros(g._shape), value=lambda g: g.sum())
+
+
+def fill_with(t, value) -> None:
+    from flambeau.ops.create import fill
+
+    if isinstance(value, hooks.Tensor):
+        copy_elements(t, value)
+    else:
+        fill(t, value)
+
+
+def fill_(self, value):
+    """Every element becomes `value`.
+
+    Source:   torch.Tensor.fill_
+    """
+    if isinstance(value, hooks.Tensor) and value._shape:
+        raise RuntimeError(
+            f"fill_ only supports 0-dimension value tensor but got tensor with {len(value._shape)} dimensions."
+        )
+    if not isinstance(value, hooks.Tensor) and hasattr(value, "item"):
+        value = value.item()
+    if not isinstance(value, (int, float, complex, hooks.Tensor)):
+        raise TypeError(f"fill_(): argument 'value' (position 1) must be Number, not {type(value).__name__}")
+    hooks.check_writable(self)
+    return hooks.inplace(filled.record, (self, value), lambda: fill_with(self, value))
+
+
+def zero_(self):
+    """Every element becomes 0.
+
+    Source:   torch.Tensor.zero_
+    """
+    return hooks.inplace(filled.record, (self, 0), lambda: fill_with(self, 0))
+
+
+def fill_diagonal_(self, fill_value, wrap=False):
+    """The main diagonal becomes fill_value (wrap: starting again every `columns` rows of a tall matrix).
+
+    Source:   torch.Tensor.fill_diagonal_
+    """
+    if len(self._shape) < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if len(self._shape) > 2 and len(set(self._shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    step = sum(self._strides)
+    rows, cols = self._shape[0], self._shape[1]
+    self.as_strided((min(self._shape),), (step,), self._offset).fill_(fill_value)
+    if wrap and len(self._shape) == 2 and rows > cols + 1:
+        at = cols + 1
+        while at < rows:
+            n = min(cols, rows - at)
+            self.as_strided((n,), (step,), self._offset + at * self._strides[0]).fill_(fill_value)
+            at += cols + 1
+    return self
+
+
+def resize_(self, *sizes, memory_format=None):
+    """Another shape in place; new elements are uninitialised.
+
+    Source:   torch.Tensor.resize_
+    """
+    from flambeau.ops.view import ints
+
+    if self._requires_grad:
+        raise RuntimeError("cannot resize variables that require grad")
+    shape = ints(sizes, "resize_")
+    if any(n < 0 for n in shape):
+        raise RuntimeError(f"resize_(): sizes must be non-negative, got {list(shape)}")
+    if tuple(self._shape) != shape:
+        resize(self, shape)
+        hooks.note_change(self)
+    return self
+
+
+def resize_as_(self, other, memory_format=None):
+    """resize_ to other's shape.
+
+    Source:   torch.Tensor.resize_as_
+    """
+    return resize_(self, tuple(other._shape))
+
+
+def set_(self, source=None, storage_offset=0, size=None, stride=None):
+    """Show the elements of another tensor or storage.
+
+    Source:   torch.Tensor.set_
+    """
+    if source is None:
+        self._take(hooks.empty((0,), self._dtype))
+        return self
+    tensor = source if isinstance(source, hooks.Tensor) else getattr(source, "_tensor", None)
+    if tensor is None:
+        raise TypeError(f"set_(): argument 'source' must be Tensor or Storage, not {type(source).__name__}")
+    if tensor._dtype is not self._dtype:
+        raise RuntimeError(f"Could not set tensor of type {tensor._dtype} to a tensor of type {self._dtype}")
+    if size is None:
+        self._take(tensor)
+    else:
+        self._take(tensor.detach().as_strided(tuple(size), stride or S.contiguous_strides(tuple(size)), storage_offset))
+    hooks.note_change(self)
+    return self
+
+
+METHODS = {
+    "contiguous": contiguous, "to": to, "type_as": type_as, "type": type_, "cpu": cpu, "cuda": cuda, "copy_": copy_,
+    "fill_": fill_, "zero_": zero_, "fill_diagonal_": fill_diagonal_, "resize_": resize_, "resize_as_": resize_as_,
+    "set_": set_,
+} | {n: shorthand(n, d) for n, d in SHORTHANDS.items()}  # fmt: skip
+__all__ = ["copy_elements", "resize"]

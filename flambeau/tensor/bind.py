@@ -291,8 +291,23 @@ def as_operand(x):
     return x.item() if getattr(x, "shape", None) == () else interop.as_tensor(x)
 
 
-def attach_all() -> None:
+def attach_family(module) -> None:
+    """A family's METHODS and PROPERTIES: what its records cannot say."""
+    for name, fn in getattr(module, "METHODS", {}).items():
+        setattr(Tensor, name, fn)
+    for name, get in getattr(module, "PROPERTIES", {}).items():
+        setattr(Tensor, name, property(get, setter(name)))
+
+
+def setter(name: str):
+    """x.real = y copies into the view."""
+    return lambda self, value: getattr(self, name).copy_(value)
+
+
+def attach_all(families) -> None:
     """Methods and operators for every record there is."""
+    for module in families:
+        attach_family(module)
     for op in R.TABLE.values():
         attach(op)
     for dunder, target in OPERATORS.items():
@@ -310,5 +325,6 @@ def attach_all() -> None:
 R.hooks.view, R.hooks.inplace, R.hooks.view_of = attach_view, inplace, view_of
 R.hooks.pointwise_out, R.hooks.fill_out = pointwise_out, fill_out
 R.hooks.note_change, R.hooks.check_overlap = note_change, check_overlap
+R.hooks.check_writable = lambda x: check_overlap(x, ())
 
 __all__ = ["attach_all", "inplace", "note_change", "sys", "view_of"]

@@ -515,5 +515,6 @@ hooks.Tensor = Tensor
 hooks.tensors = frozenset((Tensor,))
 hooks.make, hooks.like, hooks.empty, hooks.empty_strided, hooks.Size = make, like, empty, empty_strided, Size
 hooks.record = graph.record
+hooks.Version = Version
 
 __all__ = ["Tensor", "Version", "empty", "empty_strided", "like", "make", "state"]

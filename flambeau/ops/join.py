@@ -1,0 +1,674 @@
+"""Joining and rearranging by copying: cat, stack, tile, roll, flip, pad, tril, diag, meshgrid, ..."""
+
+from __future__ import annotations
+
+import builtins
+
+
+from flambeau.core import dtypes as dt
+from flambeau.core import shapes as S
+from flambeau.ir import expr as E
+from flambeau.ir.kernel import Int, Ptr, kernel
+from flambeau.ops.copying import copy_elements
+from flambeau.ops.create import arange, fill, zeroed
+from flambeau.ops.elementwise import check_device
+from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
+
+WORK = 32768
+
+
+def tensor_list(name: str, tensors) -> list:
+    """A non-empty sequence of tensors as a list."""
+    if isinstance(tensors, hooks.Tensor):
+        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
+    tensors = list(tensors)
+    if not tensors:
+        raise RuntimeError(f"torch.{name}(): expected a non-empty list of Tensors")
+    for i, t in enumerate(tensors):
+        if not isinstance(t, hooks.Tensor):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+    return tensors
+
+
+def common_dtype(tensors):
+    """The dtype all can be promoted to."""
+    d = tensors[0]._dtype
+    for t in tensors[1:]:
+        if t._dtype is not d:
+            return dt.result_type([(x._dtype, "tensor" if x._shape else "zero") for x in tensors])
+    return d
+
+
+# cat, stack ---------------------------------------------------------------------------------------
+@op(KERNEL, method=False, aliases=("concat", "concatenate"))
+def cat(tensors, dim=0):
+    """Tensors one after another along dim.
+
+    Errors:   RuntimeError if sizes differ elsewhere than in dim
+    Source:   torch.cat
+    """
+    tensors = tensor_list("cat", tensors)
+    for i, t in enumerate(tensors):
+        if not t._shape:
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
+    d = common_dtype(tensors)
+    if len(tensors) > 1:
+        check_device(cat.record, tensors)
+    real = [t for t in tensors if tuple(t._shape) != (0,)]  # PyTorch's old rule: an empty vector joins anything
+    if not real:
+        S.wrap_dim(dim, 1)
+        return hooks.empty((0,), d)
+    first = real[0]
+    dim = S.wrap_dim(dim, len(first._shape))
+    for i, t in enumerate(real):
+        if len(t._shape) != len(first._shape):
+            raise RuntimeError(
+                f"Tensors must have same number of dimensions: got {len(first._shape)} and {len(t._shape)}"
+            )
+        for k, (a, b) in enumerate(zip(first._shape, t._shape, strict=True)):
+            if k != dim and a != b:
+                raise RuntimeError(
+                    f"Sizes of tensors must match except in dimension {dim}. Expected size {a} but got size {b} for "
+                    f"tensor number {i} in the list."
+                )
+    shape = list(first._shape)
+    shape[dim] = builtins.sum([t._shape[dim] for t in real])
+    out = hooks.empty(shape, d)
+    if all_channels_last(real):
+        out = hooks.empty_strided(shape, S.channels_last_strides(shape), d)
+    at, step = 0, out._strides[dim]
+    for t in real:
+        part = hooks.make(out._storage, at * step, t._shape, out._strides, d)
+        copy_elements(part, t)
+        at += t._shape[dim]
+    return out
+
+
+def all_channels_last(tensors) -> bool:
+    n = len(tensors[0]._shape)
+    return n in (4, 5) and builtins.all(
+        not t._dense and S.is_channels_last(t._shape, t._strides, n) for t in tensors
+    )
+
+
+@cat.vjp("tensors")
+def cat_grad(g, tensors, dim):
+    """Each tensor's part of g."""
+    out, at = [], 0
+    for t in tensors:
+        if tuple(t._shape) == (0,) and len(g._shape) != 1:
+            out.append(g.new_zeros((0,)))
+            continue
+        n = t._shape[S.wrap_dim(dim, len(t._shape))]
+        out.append(g.narrow(dim, at, n))
+        at += n
+    return (out,)
+
+
+@op(COMPOSITE, method=False)
+def stack(tensors, dim=0):
+    """Tensors of one shape along a new dim.
+
+    Source:   torch.stack
+    """
+    tensors = tensor_list("stack", tensors)
+    shape = tensors[0]._shape
+    for i, t in enumerate(tensors):
+        if t._shape != shape:
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(t._shape)} at "
+                f"entry {i}"
+            )
+    return stack_same(tensors, S.wrap_dim(dim, len(shape) + 1))
+
+
+@op(KERNEL, function=False, method=False, node="StackBackward0")
+def stack_same(tensors, dim):
+    """stack of checked tensors."""
+    return cat.record.fn([t.unsqueeze(dim) for t in tensors], dim)
+
+
+@stack_same.vjp("tensors")
+def stack_grad(g, dim):
+    return (list(g.unbind(dim)),)
+
+
+def atleast(n: int, x):
+    """x with at least n dims (leading ones, as NumPy does; see atleast_3d)."""
+    have = len(x._shape)
+    if have >= n:
+        return x
+    if n == 3:
+        return x.reshape(1, 1, 1) if have == 0 else x.reshape(1, -1, 1) if have == 1 else x.unsqueeze(-1)
+    return x.reshape((1,) * (n - have) + tuple(x._shape))
+
+
+def atleast_form(n: int):
+    def form(*tensors):
+        if len(tensors) == 1 and not isinstance(tensors[0], (tuple, list)):
+            return atleast(n, tensors[0])
+        if len(tensors) == 1:
+            tensors = tensors[0]
+        return tuple([atleast(n, t) for t in tensors])
+
+    form.__name__ = form.__qualname__ = f"atleast_{n}d"
+    form.__doc__ = f"Tensors with at least {n} dimensions.\n\n    Source:   torch.atleast_{n}d\n    "
+    return form
+
+
+atleast_1d, atleast_2d, atleast_3d = atleast_form(1), atleast_form(2), atleast_form(3)
+
+
+@op(COMPOSITE, method=False)
+def hstack(tensors):
+    """Tensors side by side: along dim 1, or 0 for vectors.
+
+    Source:   torch.hstack
+    """
+    tensors = [atleast(1, t) for t in tensor_list("hstack", tensors)]
+    return cat(tensors, 0 if len(tensors[0]._shape) == 1 else 1)
+
+
+@op(COMPOSITE, method=False, aliases=("row_stack",))
+def vstack(tensors):
+    """Tensors on top of each other, vectors as rows.
+
+    Source:   torch.vstack
+    """
+    return cat([atleast(2, t) for t in tensor_list("vstack", tensors)], 0)
+
+
+@op(COMPOSITE, method=False)
+def dstack(tensors):
+    """Tensors along dim 2.
+
+    Source:   torch.dstack
+    """
+    return cat([atleast(3, t) for t in tensor_list("dstack", tensors)], 2)
+
+
+@op(COMPOSITE, method=False)
+def column_stack(tensors):
+    """Vectors as columns, matrices side by side.
+
+    Source:   torch.column_stack
+    """
+    tensors = [t.reshape(-1, 1) if len(t._shape) <= 1 else t for t in tensor_list("column_stack", tensors)]
+    return cat(tensors, 1)
+
+
+def block_diag(*tensors):
+    """Matrices along the diagonal of one, zeros elsewhere.
+
+    Source:   torch.block_diag
+    """
+    tensors = [atleast(2, t) for t in tensors]
+    for i, t in enumerate(tensors):
+        if len(t._shape) != 2:
+            raise RuntimeError(f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {len(t._shape)} dimensions")
+    width = builtins.sum(t._shape[1] for t in tensors)
+    rows, at = [], 0
+    for t in tensors:
+        rows.append(constant_pad_nd(t, (at, width - at - t._shape[1])))
+        at += t._shape[1]
+    return cat(rows, 0) if rows else hooks.empty((1, 0), dt.get_default_dtype())
+
+
+# repeating ----------------------------------------------------------------------------------------
+def repeat(input, *sizes, **kwargs):
+    """input repeated sizes[d] times along each dim d.
+
+    Source:   torch.Tensor.repeat
+    """
+    from flambeau.ops.view import ints
+
+    return repeat_by(input, ints((kwargs["repeats"],) if "repeats" in kwargs else sizes, "repeat"))
+
+
+@op(COMPOSITE, function=False, method=False)
+def repeat_by(input, times):
+    """See `repeat`."""
+    lead = len(times) - len(input._shape)
+    if lead < 0:
+        raise RuntimeError(
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
+        )
+    if builtins.any(t < 0 for t in times):
+        raise RuntimeError(f"Trying to create tensor with negative dimension: repeats {list(times)}")
+    return repeat_kernel(input, times)
+
+
+@op(KERNEL, function=False, method=False, node="RepeatBackward0")
+def repeat_kernel(input, times):
+    """Copies input into every tile of the result."""
+    lead = len(times) - len(input._shape)
+    have = (1,) * lead + tuple(input._shape)
+    out = hooks.empty([n * t for n, t in zip(have, times, strict=True)], input._dtype)
+    split, source, strides = [], [], []
+    for t, n, s in zip(times, have, out._strides, strict=True):
+        split += [t, n]
+        source += [1, n]
+        strides += [n * s, s]
+    tiles = hooks.make(out._storage, 0, hooks.Size(split), tuple(strides), out._dtype)
+    copy_elements(tiles, input.reshape(source))
+    return out
+
+
+def repeat_grad(g, input_shape, times):
+    """The sum over all tiles."""
+    lead = len(times) - len(input_shape)
+    have = (1,) * lead + tuple(input_shape)
+    split = [x for t, n in zip(times, have, strict=True) for x in (t, n)]
+    return g.reshape(split).sum(tuple(range(0, len(split), 2))).reshape(input_shape) if split else g
+
+
+repeat_kernel.derivative(input=repeat_grad)
+
+
+def tile(input, *dims, **kwargs):
+    """repeat, with missing leading repeats taken as 1.
+
+    Source:   torch.tile
+    """
+    from flambeau.ops.view import ints
+
+    times = ints((kwargs["dims"],) if "dims" in kwargs else dims, "tile")
+    times = (1,) * (len(input._shape) - len(times)) + times
+    return repeat_by(input, times)
+
+
+@op(COMPOSITE)
+def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
+    """Each slice along dim repeated (all the same number of times, or by a vector).
+
+    Source:   torch.repeat_interleave
+    """
+    if repeats is None:
+        return arange(input._numel).repeat_interleave(input, 0)
+    if dim is None:
+        input, dim = input.reshape(-1), 0
+    dim = S.wrap_dim(dim, len(input._shape))
+    n = input._shape[dim] if input._shape else 1
+    if isinstance(repeats, hooks.Tensor) and repeats._numel == 1:
+        repeats = int(repeats.item())
+    if isinstance(repeats, int):
+        if repeats < 0:
+            raise RuntimeError("Repeats must be non-negative")
+        shape = list(input._shape)
+        wide = input.unsqueeze(dim + 1).expand(*shape[: dim + 1], repeats, *shape[dim + 1 :])
+        shape[dim] *= repeats
+        return wide.reshape(shape)
+    if repeats._dtype not in (dt.int64, dt.int32):
+        raise RuntimeError("repeats has to be Long or Int tensor")
+    if len(repeats._shape) > 1:
+        raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+    if repeats._numel != n:
+        raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = {repeats._numel} and input.size({dim}) = {n}")
+    if bool((repeats < 0).any()):
+        raise RuntimeError("repeats can not be negative")
+    ends = repeats.cumsum(0)
+    total = int(ends[-1].item()) if n else 0
+    if output_size is not None and output_size != total:
+        raise RuntimeError(f"repeat_interleave: allocated size {output_size} does not match required size {total}")
+    from flambeau.ops.sort import searchsorted
+
+    index = searchsorted(ends, arange(total), right=True)
+    return input.index_select(dim, index)
+
+
+# rearranging --------------------------------------------------------------------------------------
+@op(KERNEL)
+def flip(input, dims):
+    """The order of elements reversed along dims.
+
+    Source:   torch.flip
+    """
+    out = hooks.empty_strided(input._shape, _kept(input), input._dtype)
+    if out._numel == 0:
+        S.wrap_dims(dims, len(input._shape), "flip")
+        return out
+    offset, strides = 0, list(out._strides)
+    for d in S.wrap_dims(dims, len(input._shape), "flip") if input._shape else ():
+        offset += (out._shape[d] - 1) * strides[d]
+        strides[d] = -strides[d]
+    copy_elements(hooks.make(out._storage, offset, out._shape, tuple(strides), out._dtype), input)
+    return out
+
+
+def _kept(x) -> tuple:
+    from flambeau.ops.elementwise import result_strides
+
+    return result_strides(x._shape, [x])
+
+
+flip.derivative(input=lambda g, dims: flip(g, dims))
+
+
+def flip_many(input, *dims):
+    """flip with dims one by one or as a sequence.
+
+    Source:   torch.Tensor.flip
+    """
+    from flambeau.ops.view import ints
+
+    return flip(input, ints(dims, "flip"))
+
+
+@op(COMPOSITE)
+def fliplr(input):
+    """Columns reversed.
+
+    Source:   torch.fliplr
+    """
+    if len(input._shape) < 2:
+        raise RuntimeError("Input must be >= 2-d.")
+    return flip(input, (1,))
+
+
+@op(COMPOSITE)
+def flipud(input):
+    """Rows reversed.
+
+    Source:   torch.flipud
+    """
+    if len(input._shape) < 1:
+        raise RuntimeError("Input must be >= 1-d.")
+    return flip(input, (0,))
+
+
+@op(KERNEL)
+def roll(input, shifts, dims=None):
+    """Elements moved along dims by shifts, those pushed out coming in at the other end.
+
+    Source:   torch.roll
+    """
+    shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    if dims is None or dims == ():
+        if len(shifts) != 1:
+            raise RuntimeError("shifts and dimensions must align. shifts: %d, dims:0" % len(shifts))
+        flat = roll.record.fn(input.contiguous().reshape(-1), shifts, (0,))
+        return flat.reshape(input._shape)
+    dims = (dims,) if isinstance(dims, int) else tuple(dims)
+    if len(dims) != len(shifts):
+        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
+    x = input
+    for shift, d in zip(shifts, dims, strict=True):
+        d = S.wrap_dim(d, len(x._shape))
+        n = x._shape[d]
+        s = shift % n if n else 0
+        out = hooks.empty(x._shape, x._dtype)
+        for source, target, count in ((0, s, n - s), (n - s, 0, s)):
+            if count:
+                copy_elements(out.narrow(d, target, count), x.narrow(d, source, count))
+        x = out
+    return x
+
+
+roll.derivative(
+    input=lambda g, shifts, dims: roll(g, -shifts if isinstance(shifts, int) else tuple(-s for s in shifts), dims)
+)
+
+
+@op(COMPOSITE)
+def rot90(input, k=1, dims=(0, 1)):
+    """The plane of two dims turned by k quarter turns from the first towards the second.
+
+    Source:   torch.rot90
+    """
+    if len(dims) != 2:
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if len(input._shape) < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {len(input._shape)}")
+    a, b = (S.wrap_dim(d, len(input._shape)) for d in dims)
+    if a == b:
+        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+    k %= 4
+    if k == 1:
+        return flip(input, (b,)).transpose(a, b).contiguous()
+    if k == 2:
+        return flip(input, (a, b))
+    if k == 3:
+        return flip(input, (a,)).transpose(a, b).contiguous()
+    return input.clone()
+
+
+def meshgrid(*tensors, indexing=None):
+    """Coordinate grids of vectors.
+
+    Source:   torch.meshgrid
+    """
+    if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
+        tensors = tuple(tensors[0])
+    if indexing is None:
+        import warnings
+
+        warnings.warn(
+            "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.", stacklevel=2
+        )
+        indexing = "ij"
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    if not tensors:
+        raise RuntimeError("meshgrid expects a non-empty TensorList")
+    for t in tensors:
+        if len(t._shape) > 1:
+            raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {list(t._shape)}")
+    swap = indexing == "xy" and len(tensors) >= 2
+    if swap:
+        tensors = (tensors[1], tensors[0], *tensors[2:])
+    shape = tuple(t._numel for t in tensors)
+    grids = []
+    for i, t in enumerate(tensors):
+        grids.append(t.reshape((1,) * i + (-1,) + (1,) * (len(shape) - i - 1)).expand(shape))
+    if swap:
+        grids = [g.transpose(0, 1) for g in [grids[1], grids[0], *grids[2:]]]
+    return tuple(grids)
+
+
+def cartesian_prod(*tensors):
+    """All combinations of one element of each vector, as rows.
+
+    Source:   torch.cartesian_prod
+    """
+    if len(tensors) == 1:
+        return tensors[0]
+    grids = meshgrid(*tensors, indexing="ij")
+    return stack([g.reshape(-1) for g in grids], 1)
+
+
+@op(COMPOSITE, method=False)
+def combinations(input, r=2, with_replacement=False):
+    """All r-element combinations of a vector's elements, as rows.
+
+    Source:   torch.combinations
+    """
+    import itertools
+
+    if len(input._shape) != 1:
+        raise RuntimeError(f"Expect a 1D vector, but got shape {list(input._shape)}")
+    if r < 0:
+        raise RuntimeError(f"Expect a non-negative number, but got {r}")
+    pick = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = list(pick(range(input._numel), r))
+    if not rows or r == 0:
+        return hooks.empty((0,) if r == 0 else (0, r), input._dtype)
+    return input[hooks.tensor(rows)]
+
+
+# padding ------------------------------------------------------------------------------------------
+@op(KERNEL, method=False, node="ConstantPadNdBackward0")
+def constant_pad_nd(input, pad, value=0):
+    """input with `value` around it: pad = (left, right) of the last dim, then of the one before, ...; negative cuts.
+
+    Source:   torch.constant_pad_nd
+    """
+    shape, ndim = list(input._shape), len(input._shape)
+    if len(pad) % 2 or len(pad) > 2 * ndim:
+        raise RuntimeError(
+            f"Length of pad must be even and no more than twice the number of dimensions of the input; pad has "
+            f"{len(pad)} elements, input {ndim} dimensions"
+        )
+    source, target = input, []
+    for i in range(len(pad) // 2):
+        d = ndim - 1 - i
+        low, high = pad[2 * i], pad[2 * i + 1]
+        new = shape[d] + low + high
+        if new < 0:
+            raise RuntimeError(
+                f"The input size {shape[d]}, plus negative padding {low} and {high}, resulted in a negative output "
+                f"size, which is invalid. Check dimension {d} of your input."
+            )
+        start, stop = builtins.max(0, -low), shape[d] - builtins.max(0, -high)
+        source = source.narrow(d, builtins.min(start, shape[d]), builtins.max(0, stop - start))
+        target.append((d, builtins.max(0, low), builtins.max(0, stop - start)))
+        shape[d] = new
+    if value == 0:
+        out = zeroed(shape, input._dtype)
+    else:
+        out = hooks.empty(shape, input._dtype)
+        fill(out, value)
+    inside = out
+    for d, at, n in target:
+        inside = inside.narrow(d, at, n)
+    copy_elements(inside, source)
+    return out
+
+
+constant_pad_nd.derivative(input=lambda g, pad: constant_pad_nd(g, [-p for p in pad]))
+
+
+# triangles and diagonals --------------------------------------------------------------------------
+@kernel
+def triangle(k, y: Ptr, x: Ptr, rows: Int, cols: Int, offset: Int, *, lower: bool):
+    """Rows of matrices with what lies outside the triangle set to 0."""
+    with k.parallel() as r:
+        i = r % rows
+        row, out = x.at(r * cols), y.at(r * cols)
+        with k.vector(cols) as j:
+            inside = j - i <= offset if lower else j - i >= offset
+            v = row[j]
+            if isinstance(v, E.Complex):
+                zero = E.const(0, v.re.dtype)
+                v = E.where(inside, v, E.Complex(zero, zero))
+            else:
+                v = E.where(inside, v, E.const(0, v.dtype))
+            out[j] = v
+
+
+def triangular(input, offset: int, lower: bool):
+    name = "tril" if lower else "triu"
+    if len(input._shape) < 2:
+        raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, got {len(input._shape)}")
+    x = input.contiguous()
+    out = hooks.empty(x._shape, x._dtype)
+    rows, cols = x._shape[-2:]
+    if x._numel:
+        triangle((x._dtype, x._dtype), lower=lower)(
+            x._numel // cols, builtins.max(1, WORK // cols), out._ptr, x._ptr, rows, cols, int(offset)
+        )
+    return out
+
+
+@op(KERNEL, inplace=True)
+def tril(input, diagonal=0):
+    """The lower triangle of matrices, zeros above `diagonal`.
+
+    Source:   torch.tril
+    """
+    return triangular(input, diagonal, True)
+
+
+@op(KERNEL, inplace=True)
+def triu(input, diagonal=0):
+    """The upper triangle of matrices, zeros below `diagonal`.
+
+    Source:   torch.triu
+    """
+    return triangular(input, diagonal, False)
+
+
+tril.derivative(input=lambda g, diagonal: tril(g, diagonal))
+triu.derivative(input=lambda g, diagonal: triu(g, diagonal))
+
+
+@op(COMPOSITE)
+def diag(input, diagonal=0):
+    """A matrix's diagonal, or the matrix with a vector as its diagonal.
+
+    Source:   torch.diag
+    """
+    if len(input._shape) == 1:
+        return diag_embed(input, diagonal)
+    if len(input._shape) != 2:
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {len(input._shape)}D")
+    return input.diagonal(diagonal).clone()
+
+
+@op(KERNEL)
+def diag_embed(input, offset=0, dim1=-2, dim2=-1):
+    """Matrices (in dims dim1, dim2) whose diagonals are the last dimension of input.
+
+    Source:   torch.diag_embed
+    """
+    ndim = len(input._shape) + 1
+    a, b = S.wrap_dim(dim1, ndim), S.wrap_dim(dim2, ndim)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    n = input._shape[-1] + builtins.abs(offset)
+    shape = list(input._shape[:-1])
+    for d in sorted((a, b)):
+        shape.insert(d, n)
+    out = zeroed(shape, input._dtype)
+    copy_elements(out.diagonal(offset, a, b), input)
+    return out
+
+
+diag_embed.derivative(input=lambda g, offset, dim1, dim2: g.diagonal(offset, dim1, dim2))
+
+
+@op(COMPOSITE)
+def diagflat(input, offset=0):
+    """A matrix with input's elements as its diagonal.
+
+    Source:   torch.diagflat
+    """
+    return diag_embed(input.reshape(-1), offset)
+
+
+@op(COMPOSITE)
+def trace(input):
+    """The sum of a matrix's diagonal.
+
+    Source:   torch.trace
+    """
+    if len(input._shape) != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {len(input._shape)}")
+    return input.diagonal().sum()
+
+
+@op(COMPOSITE)
+def diff(input, n=1, dim=-1, prepend=None, append=None):
+    """The n-th differences of neighbours along dim.
+
+    Source:   torch.diff
+    """
+    if not input._shape:
+        raise RuntimeError("diff expects input to be at least one-dimensional")
+    if n < 0:
+        raise RuntimeError(f"order must be non-negative but got {n}")
+    parts = [t for t in (prepend, input, append) if t is not None]
+    x = cat(parts, dim) if len(parts) > 1 else input
+    dim = S.wrap_dim(dim, len(x._shape))
+    if n == 0:
+        return x.clone()
+    for _ in range(builtins.min(n, x._shape[dim])):
+        size = builtins.max(0, x._shape[dim] - 1)
+        high, low = x.narrow(dim, x._shape[dim] - size, size), x.narrow(dim, 0, size)
+        x = high ^ low if x._dtype is dt.bool else high - low
+    return x
+
+
+METHODS = {"repeat": repeat, "tile": tile, "flip": flip_many}
+__all__ = [
+    "atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "cartesian_prod", "meshgrid", "tile",
+]  # fmt: skip

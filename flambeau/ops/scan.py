@@ -1,0 +1,265 @@
+"""Scans along one dimension: cumsum, cumprod, cummax, cummin, logcumsumexp.
+
+The input is (outer, n, inner). inner = 1: each row is walked in order. Otherwise lanes run over inner.
+"""
+
+from __future__ import annotations
+
+import math
+
+from flambeau.core import dtypes as dt
+from flambeau.core import shapes as S
+from flambeau.ir import expr as E
+from flambeau.ir.kernel import Int, Ptr, kernel
+from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
+
+WORK = 16384
+WIDTH = 64
+
+STEPS = {
+    "add": lambda a, x: a + x,
+    "mul": lambda a, x: a * x,
+    "logadd": lambda a, x: log_add(a, x),
+}
+
+
+def log_add(a, x):
+    """log(e^a + e^x); exact at infinities."""
+    top, low = E.maximum(a, x), E.minimum(a, x)
+    same = (a == x) & (abs(a) == math.inf)
+    return E.where(same, top, top + E.log1p(E.exp(low - top)))
+
+
+START = {"add": 0, "mul": 1, "logadd": -math.inf}
+
+
+@kernel
+def scan(k, y: Ptr, x: Ptr, n: Int, inner: Int, blocks: Int, *, how: str, acc, lanes: bool):
+    """y = the running combination of x. The launch counts rows, or (outer, block of inner)."""
+    with k.parallel() as t:
+        if not lanes:
+            row, out = x.at(t * n), y.at(t * n)
+            total = k.var(E.const(START[how], acc), acc)
+            with k.seq(n) as i:
+                total.set(STEPS[how](total.get(), E.cast(row[i], acc)))
+                out[i] = total.get()
+        else:
+            o = t // blocks
+            lo = (t - o * blocks) * WIDTH
+            base = o * n * inner
+            with k.vector(lo, E.minimum(lo + WIDTH, inner)) as j:
+                total = k.var(E.const(START[how], acc), acc)
+                with k.seq(n) as i:
+                    total.set(STEPS[how](total.get(), E.cast(x[base + i * inner + j], acc)))
+                    y[base + i * inner + j] = total.get()
+
+
+@kernel
+def scan_extreme(k, y: Ptr, at: Ptr, x: Ptr, n: Int, inner: Int, *, largest: bool):
+    """Running extremes and their (last) positions; NaN wins and stays. The launch counts (outer, inner)."""
+    with k.parallel() as t:
+        o = t // inner
+        base = o * n * inner + (t - o * inner)
+        best = k.var(x[base])
+        where = k.var(E.const(0, dt.int64), dt.int64)
+        with k.seq(n) as i:
+            v = x[base + i * inner]
+            b = best.get()
+            better = v >= b if largest else v <= b
+            if v.dtype.is_floating_point:
+                better = E.isnan(v) | (better & ~E.isnan(b))
+            best.set(E.where(better, v, b))
+            where.set(E.where(better, i, where.get()))
+            y[base + i * inner] = best.get()
+            at[base + i * inner] = where.get()
+
+
+def around(shape, dim: int) -> tuple[int, int, int]:
+    """(outer, n, inner) of a shape around dim."""
+    return math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])
+
+
+def run(name: str, input, dim: int, dtype, how: str):
+    """The scan of input along dim."""
+    d = dtype or (input._dtype if input._dtype.kind in "fc" else dt.int64)
+    dim = S.wrap_dim(dim, len(input._shape), name)
+    if d.is_complex:
+        if how == "add":
+            return run(name, input.to(d).view_as_real(), dim, None, how).view_as_complex()
+        return complex_scan(input.to(d), dim, how)
+    x = input.contiguous()
+    y = hooks.empty(x._shape, d)
+    if x._numel == 0:
+        return y
+    acc = dt.float64 if d.is_floating_point else dt.int64
+    outer, n, inner = around(x._shape, dim) if x._shape else (1, 1, 1)
+    lanes = inner >= 8
+    blocks = -(-inner // WIDTH)
+    if not lanes and inner > 1:
+        moved = run(name, x.movedim(dim, -1).contiguous(), -1, d, how)
+        return moved.movedim(-1, dim).contiguous()
+    kernel_ = scan((d, x._dtype), how=how, acc=acc, lanes=lanes)
+    each = n * (WIDTH if lanes else 1)
+    kernel_(outer * (blocks if lanes else 1), max(1, WORK // each), y._ptr, x._ptr, n, inner, blocks)
+    return y
+
+
+def complex_scan(x, dim: int, how: str):
+    """log2(n) rounds of products with the elements 1, 2, 4, ... before."""
+    if how != "mul":
+        raise NotImplementedError(f"{how}: complex logcumsumexp is not implemented; compute exp().cumsum().log()")
+    from flambeau.ops.join import cat
+
+    n, step = (x._shape[dim] if x._shape else 1), 1
+    while step < n:
+        high = x.narrow(dim, step, n - step) * x.narrow(dim, 0, n - step)
+        x = cat([x.narrow(dim, 0, step), high], dim)
+        step *= 2
+    return x
+
+
+@op(KERNEL, inplace=True)
+def cumsum(input, dim, *, dtype=None):
+    """y_i = x_0 + ... + x_i along dim, added in float64 (int64 for integers).
+
+    Source:   torch.cumsum
+    """
+    return run("cumsum", input, dim, dtype, "add")
+
+
+cumsum.derivative(input=lambda g, dim, input_dtype: backwards(cumsum, g, dim).to(input_dtype))
+
+
+def backwards(fn, g, dim):
+    """fn from the far end of dim."""
+    return fn(g.flip(dim), dim).flip(dim) if g._shape else g
+
+
+@op(KERNEL, inplace=True)
+def cumprod(input, dim, *, dtype=None):
+    """y_i = x_0 * ... * x_i along dim, multiplied in float64 (int64 for integers).
+
+    Source:   torch.cumprod
+    """
+    return run("cumprod", input, dim, dtype, "mul")
+
+
+def cumprod_grad(g, input, result, dim):
+    """sum_{i >= j} g_i y_i / x_j; where zeros occur, by products that leave x_j out."""
+    if not input._shape:
+        return g
+    zero = input == 0
+    if not bool(zero.any()):
+        return (backwards(cumsum, g * result, dim) / input).to(input._dtype)
+    n = input._shape[dim]
+    parts = []
+    from flambeau.ops.join import cat
+
+    for j in range(n):  # rare: zeros among the factors
+        before = input.narrow(dim, 0, j).prod(dim, True)
+        after = input.narrow(dim, j + 1, n - j - 1)
+        chain = cat([input.new_ones(before._shape), after], dim).cumprod(dim)
+        parts.append((g.narrow(dim, j, n - j) * before * chain).sum(dim, True))
+    return cat(parts, dim)
+
+
+cumprod.derivative(input=cumprod_grad)
+
+
+@op(KERNEL)
+def logcumsumexp(input, dim):
+    """y_i = log(exp x_0 + ... + exp x_i) along dim.
+
+    Source:   torch.logcumsumexp
+    """
+    return run("logcumsumexp", input, dim, None, "logadd")
+
+
+logcumsumexp.derivative(
+    input=lambda g, input, result, dim: backwards(cumsum, g * (-result).exp(), dim) * input.exp()
+)
+
+
+def extremes(name: str, input, dim, largest: bool):
+    dim = S.wrap_dim(dim, len(input._shape), name)
+    x = input.contiguous()
+    y, at = hooks.empty(x._shape, x._dtype), hooks.empty(x._shape, dt.int64)
+    if x._numel:
+        outer, n, inner = around(x._shape, dim) if x._shape else (1, 1, 1)
+        kernel_ = scan_extreme((x._dtype, dt.int64, x._dtype), largest=largest)
+        kernel_(outer * inner, max(1, WORK // n), y._ptr, at._ptr, x._ptr, n, inner)
+    return y, at
+
+
+@op(KERNEL, function=False, method=False, node="CummaxBackward0")
+def cummax_along(input, dim):
+    """See `cummax`."""
+    return extremes("cummax", input, dim, True)
+
+
+@op(KERNEL, function=False, method=False, node="CumminBackward0")
+def cummin_along(input, dim):
+    """See `cummin`."""
+    return extremes("cummin", input, dim, False)
+
+
+def add_back(g, input_shape, dim, result1):
+    """g added up at the positions the extremes came from."""
+    return g.new_zeros(input_shape).scatter_add(dim, result1, g)
+
+
+for _op in (cummax_along, cummin_along):
+    _op.derivative(input=add_back)
+
+
+@op(COMPOSITE)
+def cummax(input, dim):
+    """(running maxima along dim, their positions).
+
+    Source:   torch.cummax
+    """
+    from flambeau import return_types
+
+    return return_types.cummax(cummax_along(input, dim))
+
+
+@op(COMPOSITE)
+def cummin(input, dim):
+    """(running minima along dim, their positions).
+
+    Source:   torch.cummin
+    """
+    from flambeau import return_types
+
+    return return_types.cummin(cummin_along(input, dim))
+
+
+@op(COMPOSITE)
+def cumulative_trapezoid(y, x=None, *, dx=None, dim=-1):
+    """Running integral of y by the trapezoid rule.
+
+    Source:   torch.cumulative_trapezoid
+    """
+    return trapezoids(y, x, dx, dim).cumsum(dim)
+
+
+@op(COMPOSITE, aliases=("trapz",))
+def trapezoid(y, x=None, *, dx=None, dim=-1):
+    """The integral of y by the trapezoid rule, over points x or steps dx.
+
+    Source:   torch.trapezoid
+    """
+    return trapezoids(y, x, dx, dim).sum(dim)
+
+
+def trapezoids(y, x, dx, dim):
+    """Areas between neighbouring points."""
+    n = y._shape[dim]
+    heights = (y.narrow(dim, 1, n - 1) + y.narrow(dim, 0, n - 1)) / 2
+    if x is None:
+        return heights * (1.0 if dx is None else dx)
+    d = S.wrap_dim(dim, len(y._shape))
+    widths = x.diff(dim=-1 if len(x._shape) == 1 else dim)
+    if len(x._shape) == 1:
+        widths = widths.reshape((-1,) + (1,) * (len(y._shape) - d - 1))
+    return heights * widths
