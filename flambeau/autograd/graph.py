@@ -359,6 +359,8 @@ def record(op: R.Op, result, values: tuple):
             if isinstance(t, cls) and (t._dtype.is_floating_point or t._dtype.is_complex):
                 t._grad_fn, t._output_nr, t._requires_grad = node, i, True
     else:
+        if not (result._dtype.is_floating_point or result._dtype.is_complex):
+            return result
         node.outputs = 1
         result._grad_fn, result._requires_grad = node, True
     saved = []

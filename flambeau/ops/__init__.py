@@ -10,7 +10,7 @@ from flambeau.ops import record as _record
 
 FAMILIES = (
     "arithmetic", "unary", "compare", "copying", "create", "view", "reduce", "scan", "join", "index", "sort",
-    "softmax", "activation", "loss", "embedding", "norm", "pool", "matmul", "conv",
+    "statistics", "softmax", "activation", "loss", "embedding", "norm", "pool", "matmul", "conv", "contract", "resize",
 )  # fmt: skip
 
 MODULES = [_importlib.import_module(f"flambeau.ops.{_family}") for _family in FAMILIES]
@@ -19,7 +19,7 @@ for _module in MODULES:
         globals()[_name] = getattr(_module, _name)
 for _op in list(_record.TABLE.values()):
     for _name in (_op.name, *_op.option("aliases", ())):
-        globals().setdefault(_name, _op.call)
+        globals()[_name] = _op.call  # an op `norm` hides the module of that name here
 
 
 def __getattr__(name: str):

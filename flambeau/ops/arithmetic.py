@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ops.record import COMPOSITE, POINTWISE, hooks, op
@@ -36,7 +38,17 @@ def sub(input, other, *, alpha=1):
     Errors:   RuntimeError for booleans (use logical_xor or ^)
     Source:   torch.sub
     """
+    if is_bool(input, other):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use "
+            "the `~` or `logical_not()` operator instead."
+        )
     return input - scaled(other, alpha)
+
+
+def is_bool(*values) -> bool:
+    """True if some operand is a boolean expression (and so all are, after promotion)."""
+    return any(isinstance(v, E.Expr) and v.dtype is dt.bool for v in values)
 
 
 sub.derivative(
@@ -79,6 +91,11 @@ def neg(input):
 
     Source:   torch.neg
     """
+    if is_bool(input):
+        raise RuntimeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the "
+            "`~` or `logical_not()` operator instead."
+        )
     return -input
 
 
@@ -241,8 +258,11 @@ def power_exponent_grad(g, input, exponent, result):
 
 
 def log_of(x):
+    """log on tensors, expressions or numbers (of a base that is no tensor)."""
     from flambeau.ops.unary import log
 
+    if isinstance(x, (int, float)):
+        return math.log(x) if x > 0 else -math.inf if x == 0 else math.nan
     return log(x)
 
 
@@ -310,6 +330,24 @@ def sign(input):
 
 
 sign.derivative(input=lambda g: g * 0)
+
+
+@op(POINTWISE, function=False, method=False, node="ConjBackward0")
+def conj_kernel(input):
+    """The complex conjugate; see `conj`."""
+    return input.conj() if isinstance(input, E.Complex) else input
+
+
+conj_kernel.derivative(input=lambda g: conj_kernel(g))
+
+
+@op(COMPOSITE, aliases=("conj_physical", "resolve_conj"))
+def conj(input):
+    """The complex conjugate (a copy); real tensors as they are.
+
+    Source:   torch.conj
+    """
+    return conj_kernel(input) if input._dtype.is_complex else input
 
 
 @op(POINTWISE)

@@ -234,4 +234,5 @@ def equal(input, other):
     return input._numel == 0 or bool((input == other).all().item())
 
 
+METHODS = {"where": lambda self, condition, other: where(condition, self, other)}
 __all__ = ["where"]

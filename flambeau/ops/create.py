@@ -138,7 +138,7 @@ def fill(t, value) -> None:
         fill_complex((d,))(t._numel, GRAIN, t._ptr, value.real, value.imag)
     elif isinstance(value, int) and d.kind in "iub":
         if not -(1 << 63) <= value < 1 << 64:
-            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
+            raise OverflowError(f"fill: {value} is too big to convert to {d.name}")
         fill_int((d,))(t._numel, GRAIN, t._ptr, value if value < 1 << 63 else value - (1 << 64))
     else:
         if isinstance(value, complex):
@@ -318,9 +318,7 @@ def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, pin_
 
     Source:   torch.Tensor.new_tensor
     """
-    from flambeau.ops.record import hooks as h
-
-    return h.tensor(data, dtype=dtype or self._dtype, device=device, requires_grad=requires_grad)
+    return hooks.tensor(data, dtype=dtype or self._dtype, device=device, requires_grad=requires_grad)
 
 
 def new(self, *args, **kwargs):
@@ -433,7 +431,7 @@ def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None,
     d = dtype or dt.get_default_dtype()
     wide = dt.float64 if d.kind in "iu" else d
     check_options("logspace", device, layout)
-    values = hooks.Tensor.rpow(linspace(start, end, steps, dtype=dt.float64), float(base)).to(wide).to(d)
+    values = (float(base) ** linspace(start, end, steps, dtype=dt.float64)).to(wide).to(d)
     if out is not None:
         t = fresh("logspace", values._shape, d, device, layout, False, out)
         return t.copy_(values)

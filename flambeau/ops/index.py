@@ -47,7 +47,7 @@ def gather_into(out, input, dim: int, index) -> None:
     rows = math.prod(ishape[:-1])
     k(rows, max(1, WORK // n), out._ptr, input._ptr, index._ptr, flag.ptr, n, xshape[dim], xdim,
       *ishape[:-1], *ystrides, *xs, *istrides)  # fmt: skip
-    flag.check("gather", dim, xshape[dim])
+    flag.check("gather", dim, xshape[dim], RuntimeError)
 
 
 @op(KERNEL)
@@ -134,7 +134,7 @@ def scatter_into(y, dim: int, index, src, reduce: str) -> None:
     rows = math.prod(others(ishape))
     k(rows, max(1, WORK // max(1, n)), y._ptr, index._ptr, flag.ptr, src._ptr, n, yshape[dim], ystrides[dim],
       istrides[dim], xstrides[dim], *others(ishape), *others(ystrides), *others(istrides), *others(xstrides))  # fmt: skip
-    flag.check("scatter", dim, yshape[dim])
+    flag.check("scatter", dim, yshape[dim], RuntimeError)
 
 
 def scatter_checks(name: str, input, dim: int, index, src):

@@ -30,10 +30,10 @@ class Flag:
     def ptr(self) -> int:
         return self.storage.ptr
 
-    def check(self, op: str, dim: int, size: int) -> None:
-        """Raise if some index was out of range."""
+    def check(self, op: str, dim: int, size: int, error: type = IndexError) -> None:
+        """Raise if some index was out of range (PyTorch's type: RuntimeError in gather and scatter)."""
         if self.cell.value != self.NONE:
-            raise IndexError(
+            raise error(
                 f"index {self.cell.value} is out of bounds for dimension {dim} with size {size} ({op})"
             )
 

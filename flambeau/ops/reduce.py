@@ -244,7 +244,7 @@ def sum_to(x, shape):
     if have == shape:
         return x
     lead = len(have) - len(shape)
-    if lead < 0 or any(a != b and b != 1 for a, b in zip(have[lead:], shape, strict=True)):
+    if lead < 0 or builtins.any(a != b and b != 1 for a, b in zip(have[lead:], shape, strict=True)):
         raise RuntimeError(f"size {{{list(shape)}}} is not expandable to size {{{list(have)}}}.")
     dims = tuple(range(lead)) + tuple(d for d in range(lead, len(have)) if shape[d - lead] == 1 and have[d] != 1)
     out = sum_pair[1](x, dims, True, None) if dims else x
@@ -375,7 +375,7 @@ def extreme(x, dims, keepdim, how: str):
     """The largest or smallest over dims; NaN wins."""
     if x._dtype.is_complex:
         raise RuntimeError(f"{how}(): complex numbers have no order (got {x._dtype})")
-    if x._numel == 0 and any(x._shape[d] == 0 for d in dims):
+    if x._numel == 0 and builtins.any(x._shape[d] == 0 for d in dims):
         raise IndexError(
             f"{how}(): Expected reduction dim to be specified for input.numel() == 0, or to have a non-zero size; "
             f"got shape {list(x._shape)}"
@@ -516,7 +516,7 @@ def arg_extreme(name: str, how: str, input, dim, keepdim):
     check_tensor(name, input)
     ndim = len(input._shape)
     dims = tuple(range(ndim)) if dim is None else (S.wrap_dim(dim, ndim, name),) if ndim else ()
-    if any(input._shape[d] == 0 for d in dims):
+    if any_empty(input, dims):
         raise IndexError(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
     if not ndim:
         return input.new_zeros((), dtype=dt.int64)
@@ -744,7 +744,7 @@ def norm_grad(g, input, result, ord, dims, keepdim):
     x = input
     g, y = (spread(t, x._shape, dims, keepdim) for t in (g, result))
     if ord == 0:
-        return x * 0
+        return None
     if ord == 2:
         return (g * x / y).masked_fill(y == 0, 0)
     if ord == 1:

@@ -133,16 +133,50 @@ def general_inplace(op: R.Op):
 
         def compute():
             result = op.fn(*[v._alias() if v is self else v for v in values[:1]], *args, **kwargs)
-            if tuple(result._shape) != tuple(self._shape):
-                raise RuntimeError(
-                    f"output with shape {list(self._shape)} doesn't match the broadcast shape {list(result._shape)}"
-                )
-            check_result_type(result._dtype, self)
+            check_fits(result, self)
             raw_copy(self, result)
 
         return inplace(op, values, compute)
 
     return named(call, op, inplace=True)
+
+
+def composite_inplace(op: R.Op):
+    """name_ of a COMPOSITE op: the out-of-place result's elements and history become self's."""
+
+    def call(self, *args, **kwargs):
+        check_overlap(self, ())
+        if not (R.state.grad and (self._requires_grad or gives_grad(args) or gives_grad(kwargs.values()))):
+            result = op.call(self, *args, **kwargs)
+            check_fits(result, self)
+            raw_copy(self, result)
+            note_change(self)
+            return self
+        check_inplace(op.name, self)
+        result = op.call(self.clone() if self._requires_grad else self, *args, **kwargs)
+        check_fits(result, self)
+        if self._base is not None:
+            return self.copy_(result)
+        raw_copy(self, result)
+        note_change(self)
+        self._grad_fn, self._output_nr, self._requires_grad = result._grad_fn, result._output_nr, result._requires_grad
+        return self
+
+    return named(call, op, inplace=True)
+
+
+def gives_grad(values) -> bool:
+    """True if some tensor among the arguments requires grad."""
+    return any(isinstance(v, Tensor) and v._requires_grad for v in values)
+
+
+def check_fits(result, out) -> None:
+    """An in-place result has the shape, and a dtype that may be cast to the tensor's."""
+    if tuple(result._shape) != tuple(out._shape):
+        raise RuntimeError(
+            f"output with shape {list(out._shape)} doesn't match the broadcast shape {list(result._shape)}"
+        )
+    check_result_type(result._dtype, out)
 
 
 def check_result_type(d, out) -> None:
@@ -221,6 +255,9 @@ def named(call, op: R.Op, inplace: bool = False):
     return call
 
 
+INPLACE_FORMS = {R.POINTWISE: pointwise_inplace, R.KERNEL: general_inplace, R.COMPOSITE: composite_inplace}
+
+
 def attach(op: R.Op) -> None:
     """Tensor methods of one record."""
     first = op.params[0] if op.params else None
@@ -230,8 +267,7 @@ def attach(op: R.Op) -> None:
         if is_method and name not in Tensor.__dict__:
             setattr(Tensor, name, op.call)
     if op.option("inplace", op.family == R.POINTWISE and is_method):
-        make_form = pointwise_inplace if op.family == R.POINTWISE else general_inplace
-        form = make_form(op)
+        form = INPLACE_FORMS[op.family](op)
         for name in names:
             if name + "_" not in Tensor.__dict__:
                 setattr(Tensor, name + "_", form)

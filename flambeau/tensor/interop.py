@@ -14,6 +14,7 @@ from flambeau.core import shapes as S
 from flambeau.core.device import device as Device
 from flambeau.core.size import Size
 from flambeau.ops.copying import copy_elements
+from flambeau.ops.record import hooks
 from flambeau.ops.record import state
 from flambeau.runtime import memory
 from flambeau.tensor.tensor import Tensor, empty, make, new_tensor
@@ -491,5 +492,7 @@ def share_memory_(t: Tensor) -> Tensor:
     t.__dict__["_shared"] = True
     return t
 
+
+hooks.tensor, hooks.legacy, hooks.from_array, hooks.view_array = tensor, legacy, from_array, view_array
 
 __all__ = ["new_tensor"]
