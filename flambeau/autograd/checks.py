@@ -141,9 +141,7 @@ def fixed_values(t):
     """A fixed, uneven cotangent of t's shape and dtype that requires grad."""
     import numpy as np
 
-    from flambeau.tensor.interop import tensor
-
     a = np.cos(np.arange(t._numel) * 0.7 + 0.3).reshape(tuple(t._shape))
     if t._dtype.is_complex:
         a = a + 1j * np.sin(np.arange(t._numel) * 1.3).reshape(tuple(t._shape))
-    return tensor(a, dtype=t._dtype).requires_grad_()
+    return hooks.tensor(a, dtype=t._dtype).requires_grad_()

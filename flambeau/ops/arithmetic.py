@@ -621,6 +621,48 @@ def clamp_max(input, max):  # noqa: A002
     return clamp(input, max=max)
 
 
+@op(POINTWISE, promote="float", cost=4)
+def logaddexp(input, other):
+    """log(exp(input) + exp(other)), without overflow.
+
+    Source:   torch.logaddexp
+    """
+    return log_of_sum(input, other, E.exp, E.log1p)
+
+
+@op(POINTWISE, promote="float", cost=4)
+def logaddexp2(input, other):
+    """log2(2 ** input + 2 ** other), without overflow.
+
+    Source:   torch.logaddexp2
+    """
+    return log_of_sum(input, other, E.exp2, lambda x: E.log1p(x) * (1 / math.log(2)))
+
+
+def log_of_sum(x, y, exp, log1p):
+    """The larger plus the logarithm of what the smaller adds; equal infinities stay."""
+    top, low = E.maximum(x, y), E.minimum(x, y)
+    same = (x == y) & (abs(x) == math.inf)
+    return E.where(same, x, top + log1p(exp(low - top)))
+
+
+def part_of(x, result, base: float):
+    """base ** (x - result), 0 where result is -inf."""
+    from flambeau.ops.unary import exp
+
+    return where_of(result == -math.inf, result * 0, exp((x - result) * math.log(base)))
+
+
+logaddexp.derivative(
+    input=lambda g, input, result: g * part_of(input, result, math.e),
+    other=lambda g, other, result: g * part_of(other, result, math.e),
+)
+logaddexp2.derivative(
+    input=lambda g, input, result: g * part_of(input, result, 2.0),
+    other=lambda g, other, result: g * part_of(other, result, 2.0),
+)
+
+
 @op(POINTWISE, promote="float")
 def hypot(input, other):
     """sqrt(input^2 + other^2) without overflow.

@@ -378,4 +378,45 @@ def pdist(input, p=2.0):
     return cdist(input, input, p).reshape(-1).index_select(0, rows * n + cols)
 
 
+# integers -----------------------------------------------------------------------------------------
+@kernel
+def euclid(k, y: Ptr, a: Ptr, b: Ptr):
+    """The greatest common divisor, element by element."""
+    with k.parallel() as i:
+        x, z = k.var(E.cast(abs(a[i]), y.dtype)), k.var(E.cast(abs(b[i]), y.dtype))
+        with k.while_(lambda: z.get() != 0):
+            rest = E.mod(x.get(), z.get())
+            x.set(z.get())
+            z.set(rest)
+        y[i] = x.get()
+
+
+@op(KERNEL)
+def gcd(input, other):
+    """The greatest common divisor of integers.
+
+    Source:   torch.gcd
+    """
+    from flambeau.ops.predicates import result_type
+
+    d = result_type(input, other)
+    if d.kind not in "iu":
+        raise NotImplementedError(f"gcd(): takes integers, got {d}")
+    shape = S.broadcast_shapes("gcd", tuple(input._shape), tuple(other._shape))
+    a, b = (t.to(d).expand(shape).contiguous() for t in (input, other))
+    y = hooks.empty(shape, d)
+    euclid((d, d, d))(y._numel, 2048, y._ptr, a._ptr, b._ptr)
+    return y
+
+
+@op(COMPOSITE)
+def lcm(input, other):
+    """The least common multiple of integers.
+
+    Source:   torch.lcm
+    """
+    g = gcd(input, other)
+    return (input.div(g.masked_fill(g == 0, 1), rounding_mode="floor") * other).abs()
+
+
 __all__ = ["chain_matmul", "einsum"]

@@ -111,10 +111,8 @@ def offset_table(taps, channels: int, channel: int, total_channels: int):
     """koff[c, tap] as an int64 tensor."""
     import numpy as np
 
-    from flambeau.tensor.interop import from_array
-
     per_tap = np.array([i * total_channels * channel + q for i, q in taps], np.int64)
-    return from_array((np.arange(channels, dtype=np.int64)[:, None] * channel + per_tap).reshape(-1))
+    return hooks.from_array((np.arange(channels, dtype=np.int64)[:, None] * channel + per_tap).reshape(-1))
 
 
 @dataclass
@@ -276,12 +274,10 @@ def class_weights(w, s: Shape, picks, cg: int, mg: int):
     """weights[group][ci, (co, tap)] for the picked taps, contiguous."""
     import numpy as np
 
-    from flambeau.tensor.interop import from_array
-
     total = math.prod(s.taps)
     flat = (w if w._dense else w.contiguous()).detach().reshape(s.groups, mg, cg, total)
     if picks != list(range(total)):
-        flat = flat.index_select(3, from_array(np.array(picks, np.int64)))
+        flat = flat.index_select(3, hooks.from_array(np.array(picks, np.int64)))
     return flat.permute(0, 2, 1, 3).contiguous()
 
 

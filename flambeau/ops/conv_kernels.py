@@ -39,10 +39,10 @@ def spread(k, out: Ptr, x: Ptr, rows_d: Int, rows_h: Int, width: Int, images: In
             dst[q] = E.const(0, x.compute)
 
 
-def tile_store(k, sums, y, row0, left, j0, base, geo, bias, keep, last, epilogue: str, lane, nr: int, m):
+def tile_store(k, sums, y, row0, left, j0, base, geo, bias, keep, last, epilogue: str, lane, nr: int, positions):
     """Store an mr x nr tile of plane positions j0 + lane: the real outputs among them, row by row."""
     width, rows_h, rows_d, od, oh, ow, y_img, y_d, y_h, y_w, y_m = geo
-    with k.seq(j0 // width, (j0 + (nr - 1)) // width + 1) as row:
+    with k.seq(j0 // width, E.minimum(j0 + (nr - 1), positions - 1) // width + 1) as row:
         qh = E.mod(row, rows_h)
         rest = row // rows_h
         qd = E.mod(rest, rows_d)
@@ -103,7 +103,7 @@ def conv_tiles(k, y: Ptr, ap: Ptr, xp: Ptr, koff: Ptr, scratch: Ptr, bias: Ptr, 
                                 sums[i].set(E.fma(rows[p * mr + i], bv, sums[i].get()))
                         done = [s.get() for s in sums]
                         tile_store(k, done, out, r, m - r, j0, E.const(0, dt.int64), geo,
-                                   bias.at(group * m) if epilogue else bias, keep, last, epilogue, j, nr, m)  # fmt: skip
+                                   bias.at(group * m) if epilogue else bias, keep, last, epilogue, j, nr, positions)  # fmt: skip
 
 
 @kernel

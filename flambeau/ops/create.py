@@ -583,8 +583,10 @@ def vander(x, N=None, increasing=False):  # noqa: N803 - PyTorch's name
 METHODS = {"new_" + n: new_form(n) for n in ("zeros", "ones", "empty", "full", "empty_strided")} | {
     "new_tensor": new_tensor, "new": new,
 }  # fmt: skip
+range = range_  # the name is PyTorch's; nothing below uses the builtin
+
 __all__ = [
-    "arange", "bartlett_window", "blackman_window", "empty", "empty_like", "empty_strided", "eye", "full", "full_like",
+    "range", "arange", "bartlett_window", "blackman_window", "empty", "empty_like", "empty_strided", "eye", "full", "full_like",
     "hamming_window", "hann_window", "kaiser_window", "linspace", "logspace", "ones", "ones_like", "scalar_tensor",
     "tril_indices", "triu_indices", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -465,8 +465,6 @@ def fractional_windows(x, k, out, samples, dims: int):
 
     import numpy as np
 
-    from flambeau.tensor.interop import from_array
-
     n, c = x._shape[:2]
     size = x._shape[-dims:]
     at = np.empty((n, c, *out, math.prod(k)), np.int64)
@@ -483,7 +481,7 @@ def fractional_windows(x, k, out, samples, dims: int):
                 shape[d] = -1
                 flat = flat * size[d] + (starts[d] + tap[d]).reshape(shape)
             at[i, j, ..., t] = flat
-    index = from_array(at.reshape(n, c, -1))
+    index = hooks.from_array(at.reshape(n, c, -1))
     windows = x.reshape(n, c, -1).gather(2, index).reshape((n, c, *out, math.prod(k)))
     best = windows.max(-1)
     where = index.reshape((n, c, *out, math.prod(k))).gather(-1, best[1].unsqueeze(-1)).squeeze(-1)

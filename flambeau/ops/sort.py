@@ -285,9 +285,8 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
         right = side == "right"
     number = not isinstance(input, hooks.Tensor)
     if number:
-        from flambeau.tensor.interop import tensor
 
-        input = tensor(input)
+        input = hooks.tensor(input)
     seq = sorted_sequence
     if not seq._shape:
         raise RuntimeError("torch.searchsorted(): input value can be a scalar only when boundaries tensor dimension is 1, but we got boundaries tensor dim(0)")

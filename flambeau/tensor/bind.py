@@ -10,6 +10,7 @@ import functools
 import sys
 
 from flambeau.autograd import graph, views
+from flambeau.autograd.engine import grad
 from flambeau.core import dtypes as dt
 from flambeau.ops import record as R
 from flambeau.ops.elementwise import SCALAR_NAMES, check_overlap
@@ -361,6 +362,7 @@ def attach_all(families) -> None:
 R.hooks.view, R.hooks.inplace, R.hooks.view_of = attach_view, inplace, view_of
 R.hooks.pointwise_out, R.hooks.fill_out = pointwise_out, fill_out
 R.hooks.note_change, R.hooks.check_overlap = note_change, check_overlap
+R.hooks.grad = grad
 R.hooks.check_writable = lambda x: check_overlap(x, ())
 
 __all__ = ["attach_all", "inplace", "note_change", "sys", "view_of"]

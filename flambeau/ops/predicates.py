@@ -1,0 +1,175 @@
+"""Questions about tensors, and the namespace's small functions that are no kernels."""
+
+from __future__ import annotations
+
+import math
+
+from flambeau.core import dtypes as dt
+from flambeau.ops.record import COMPOSITE, hooks, op
+
+
+def is_tensor(obj) -> bool:
+    """True for tensors.
+
+    Source:   torch.is_tensor
+    """
+    return isinstance(obj, hooks.Tensor)
+
+
+def is_storage(obj) -> bool:
+    """True for storages (torch.UntypedStorage and the typed ones).
+
+    Source:   torch.is_storage
+    """
+    return type(obj).__name__.endswith("Storage")
+
+
+def is_floating_point(input) -> bool:
+    """True if input's dtype is a float.
+
+    Source:   torch.is_floating_point
+    """
+    return input._dtype.is_floating_point
+
+
+def is_complex(input) -> bool:
+    """True if input's dtype is complex.
+
+    Source:   torch.is_complex
+    """
+    return input._dtype.is_complex
+
+
+def is_nonzero(input) -> bool:
+    """The truth of a one-element tensor.
+
+    Source:   torch.is_nonzero
+    """
+    if input._numel != 1:
+        raise RuntimeError(f"Boolean value of Tensor with {'no values' if not input._numel else 'more than one value'} is ambiguous")
+    return bool(input.item())
+
+
+def is_conj(input) -> bool:
+    """False: conjugates are computed at once here.
+
+    Source:   torch.is_conj
+    """
+    return False
+
+
+def is_neg(input) -> bool:
+    """False: negation is computed at once here.
+
+    Source:   torch.is_neg
+    """
+    return False
+
+
+def numel(input) -> int:
+    """The number of elements.
+
+    Source:   torch.numel
+    """
+    return input._numel
+
+
+def is_same_size(input, other) -> bool:
+    """True if the shapes are equal.
+
+    Source:   torch.is_same_size
+    """
+    return input._shape == other._shape
+
+
+def result_type(tensor1, tensor2):
+    """The dtype that arithmetic on the two would have.
+
+    Source:   torch.result_type
+    """
+    return dt.result_type([entry(tensor1), entry(tensor2)])
+
+
+def entry(x):
+    """(dtype, category) of a tensor or number."""
+    if isinstance(x, hooks.Tensor):
+        return x._dtype, "tensor" if x._shape else "zero"
+    from flambeau.ops.elementwise import python_dtype
+
+    return python_dtype(type(x)), "number"
+
+
+def typename(obj) -> str:
+    """The type's name as PyTorch spells it.
+
+    Source:   torch.typename
+    """
+    if isinstance(obj, hooks.Tensor):
+        return obj.type()
+    cls = obj if isinstance(obj, type) else type(obj)
+    return cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+# scatters of views --------------------------------------------------------------------------------
+@op(COMPOSITE)
+def select_scatter(input, src, dim, index):
+    """input with src at `index` of dim.
+
+    Source:   torch.select_scatter
+    """
+    return written(input, src, lambda t: t.select(dim, index))
+
+
+@op(COMPOSITE)
+def slice_scatter(input, src, dim=0, start=None, end=None, step=1):
+    """input with src at start:end:step of dim.
+
+    Source:   torch.slice_scatter
+    """
+    return written(input, src, lambda t: t.movedim(dim, 0)[start:end:step].movedim(0, dim))
+
+
+@op(COMPOSITE)
+def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
+    """input with src on a diagonal.
+
+    Source:   torch.diagonal_scatter
+    """
+    return written(input, src, lambda t: t.diagonal(offset, dim1, dim2))
+
+
+@op(COMPOSITE)
+def as_strided_scatter(input, src, size, stride, storage_offset=0):
+    """input with src at the elements as_strided would show.
+
+    Source:   torch.as_strided_scatter
+    """
+    return written(input, src, lambda t: t.as_strided(size, stride, storage_offset))
+
+
+def written(input, src, part):
+    out = input.clone(memory_format="contiguous_format")
+    view = part(out)
+    if tuple(view._shape) != tuple(src._shape):
+        raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src._shape)}, slice size = {list(view._shape)}")
+    view.copy_(src)
+    return out
+
+
+pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
+METHODS = {
+    "is_nonzero": is_nonzero, "is_conj": is_conj, "is_neg": is_neg, "resolve_neg": lambda self: self,
+    "get_device": lambda self: -1, "is_pinned": lambda self: False, "pin_memory": lambda self: self.clone(),
+    "is_shared": lambda self: bool(self.__dict__.get("_shared")), "dense_dim": lambda self: len(self._shape),
+    "is_coalesced": lambda self: False, "to_dense": lambda self, dtype=None: self if dtype is None else self.to(dtype),
+}  # fmt: skip
+PROPERTIES = {
+    "is_cuda": lambda self: False, "is_sparse": lambda self: False, "is_quantized": lambda self: False,
+    "is_meta": lambda self: False, "is_mkldnn": lambda self: False, "is_mps": lambda self: False,
+    "is_xpu": lambda self: False, "is_cpu": lambda self: True, "is_nested": lambda self: False,
+    "is_sparse_csr": lambda self: False, "names": lambda self: (None,) * len(self._shape), "name": lambda self: None,
+}  # fmt: skip
+__all__ = [
+    "e", "inf", "is_complex", "is_conj", "is_floating_point", "is_neg", "is_nonzero", "is_same_size", "is_storage",
+    "is_tensor", "nan", "newaxis", "numel", "pi", "result_type", "typename",
+]  # fmt: skip
