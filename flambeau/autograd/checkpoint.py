@@ -50,7 +50,7 @@ def rng_state():
     """The default generator's state, if there is one."""
     from flambeau.runtime import rng
 
-    return rng.default_generator.get_state()
+    return rng.default_engine.get_state()
 
 
 @contextlib.contextmanager
@@ -61,12 +61,12 @@ def restored(saved):
         return
     from flambeau.runtime import rng
 
-    now = rng.default_generator.get_state()
-    rng.default_generator.set_state(saved)
+    now = rng.default_engine.get_state()
+    rng.default_engine.set_state(saved)
     try:
         yield
     finally:
-        rng.default_generator.set_state(now)
+        rng.default_engine.set_state(now)
 
 
 class Recompute:
