@@ -218,7 +218,7 @@ logsigmoid.derivative(input=lambda g, input: g * sigmoid(-input))
 
 
 @op(POINTWISE, **FUNCTIONAL)
-def hardsigmoid(input, inplace=None):
+def hardsigmoid(input):
     """min(max(input + 3, 0), 6) / 6.
 
     Source:   torch.nn.functional.hardsigmoid
@@ -230,7 +230,7 @@ hardsigmoid.derivative(input=lambda g, input: where_of((input > -3) & (input < 3
 
 
 @op(POINTWISE, **FUNCTIONAL)
-def hardswish(input, inplace=None):
+def hardswish(input):
     """input * hardsigmoid(input).
 
     Source:   torch.nn.functional.hardswish

@@ -151,7 +151,7 @@ def check_integer_divisor(name: str, input, other) -> None:
         raise RuntimeError("ZeroDivisionError")
 
 
-@op(COMPOSITE, aliases=("divide",))
+@op(COMPOSITE, aliases=("divide",), inplace=True)
 def div(input, other, *, rounding_mode=None):
     """input / other; rounding_mode None (true division), "trunc" or "floor".
 
@@ -171,7 +171,7 @@ def div(input, other, *, rounding_mode=None):
     return rounded_divide(input, other, rounding_mode=rounding_mode)
 
 
-@op(COMPOSITE)
+@op(COMPOSITE, inplace=True)
 def floor_divide(input, other):
     """floor(input / other).
 
@@ -212,7 +212,7 @@ def trunc_of(x):
     return trunc(x)
 
 
-@op(COMPOSITE)
+@op(COMPOSITE, inplace=True)
 def remainder(input, other):
     """input - other * floor(input / other): the sign is the divisor's (Python's %).
 
@@ -222,7 +222,7 @@ def remainder(input, other):
     return python_modulus(input, other)
 
 
-@op(COMPOSITE)
+@op(COMPOSITE, inplace=True)
 def fmod(input, other):
     """input - other * trunc(input / other): the sign is the dividend's (C's fmod).
 
@@ -278,7 +278,7 @@ def where_of(cond, a, b):
 power.derivative(eager=True, input=power_input_grad, exponent=power_exponent_grad)
 
 
-@op(COMPOSITE, method=True)
+@op(COMPOSITE, method=True, inplace=True)
 def pow(input, exponent):
     """input ** exponent, elementwise; either may be a number.
 
@@ -291,7 +291,7 @@ def pow(input, exponent):
     return power(input, exponent)
 
 
-@op(COMPOSITE)
+@op(COMPOSITE, inplace=True)
 def float_power(input, exponent):
     """input ** exponent in float64 (complex128 for complex operands).
 

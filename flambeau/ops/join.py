@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 
-
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ir import expr as E

@@ -263,15 +263,21 @@ def normal_into(t, mean: float, std: float, generator=None) -> None:
         return
     if t._dtype.itemsize < 4:
         wide = hooks.empty(t._shape, dt.float32)
-        normal_into(wide, mean, std, generator)
+        box_muller(wide, mean, std, generator, n // 16 * 16)
         copy_elements(t, wide)
         return
+    box_muller(t, mean, std, generator, n)
+
+
+def box_muller(t, mean: float, std: float, generator, first: int) -> None:
+    """Blocks of 16 from `first` uniforms; where the size is no multiple of 16, the last 16 elements are drawn anew."""
+    n = t._numel
     kernel_ = to_normal((t._dtype, t._dtype))
-    with engine.lock:
-        u = hooks.empty((n,), t._dtype)
+    with engine_of(generator).lock:
+        u = hooks.empty((first,), t._dtype)
         uniform_into(u, 0.0, 1.0, generator)
         kernel_(n // 16, 512, t._ptr, u._ptr, mean, std)
-        if n % 16:  # the last 16 elements are drawn anew
+        if n % 16:
             last = hooks.empty((16,), t._dtype)
             uniform_into(last, 0.0, 1.0, generator)
             kernel_(1, 1, t._ptr + (n - 16) * t._dtype.itemsize, last._ptr, mean, std)

@@ -14,8 +14,7 @@ from flambeau.core import shapes as S
 from flambeau.core.device import device as Device
 from flambeau.core.size import Size
 from flambeau.ops.copying import copy_elements
-from flambeau.ops.record import hooks
-from flambeau.ops.record import state
+from flambeau.ops.record import hooks, state
 from flambeau.runtime import memory
 from flambeau.tensor.tensor import Tensor, empty, make, new_tensor
 

@@ -1,0 +1,152 @@
+"""exp, exp2, expm1, and what is made of them: sigmoid, tanh, sinh, cosh.
+
+exp(x) = 2^n (1 + t): n = round(x / ln 2), r = x - n ln 2 in two steps with fma (Cody & Waite), t = r + r^2 Q(r).
+Keeping the 1 apart lets callers add it late, with one rounding less.
+"""
+
+from __future__ import annotations
+
+from flambeau.codegen.maths import tables as T
+from flambeau.codegen.maths.kit import (
+    F32,
+    F64,
+    Format,
+    bitcast,
+    clamp,
+    fast_two_sum,
+    fma,
+    nearest,
+    poly,
+    pow2,
+    scale,
+    where,
+    with_sign,
+)  # fmt: skip
+from flambeau.codegen.maths.registry import expansion
+from flambeau.ir.expr import Expr
+
+
+def constants(f: Format):
+    """(ln 2 as a pair, 1/ln 2, exp's table) of a format."""
+    if f is F32:
+        return T.LN2_32, T.LOG2E_32[0], T.EXP32
+    return T.LN2_64, T.LOG2E_64[0], T.EXP64
+
+
+def reduced(f: Format, x: Expr) -> tuple[Expr, Expr, Expr]:
+    """(n in an integer's low bits, r, low) with x = n ln 2 + r + low; r is exact, low tiny."""
+    (hi, lo), inverse, _ = constants(f)
+    t = fma(x, inverse, f.magic)
+    n = t - f.magic
+    return bitcast(t, f.int), fma(n, -hi, x), n * -lo
+
+
+def exp_parts(f: Format, x: Expr, low: Expr | None = None) -> tuple[Expr, Expr]:
+    """(n, t) with exp(x + low) = 2^n (1 + t), for x in exp's range; n in an integer's low bits."""
+    n, r, rest = reduced(f, x)
+    s = r + rest if low is None else r + (rest + low)
+    return n, fma(s * s, poly(s, constants(f)[2]), s)
+
+
+@expansion("exp")
+def exp(f: Format, x: Expr) -> Expr:
+    """e^x; within `small` results may be denormal, and are rounded once."""
+    least, most, small = (-104.0, 89.0, -86.0) if f is F32 else (-746.0, 710.0, -707.0)
+    x = clamp(x, least, most)
+    n, t = exp_parts(f, x)
+    return scale(1 + t, n, x < small, f)
+
+
+@expansion("exp2")
+def exp2(f: Format, x: Expr) -> Expr:
+    """2^x."""
+    least, most, small = (-151.0, 129.0, -125.0) if f is F32 else (-1076.0, 1025.0, -1021.0)
+    x = clamp(x, least, most)
+    nearby, n = nearest(x, f)
+    r = x - nearby
+    return scale(fma(r, poly(r, T.EXP2_32 if f is F32 else T.EXP2_64), 1), n, x < small, f)
+
+
+@expansion("expm1")
+def expm1(f: Format, x: Expr) -> Expr:
+    """e^x - 1 = 2^n t + (2^n - 1), halved until the end so that 2^n may be the overflow threshold."""
+    least, most, small = (-18.0, 89.0, 2.0**-30) if f is F32 else (-40.0, 710.0, 2.0**-60)
+    z = clamp(x, least, most)
+    n, r, low = reduced(f, z)
+    r, low = fast_two_sum(r, low)
+    half = pow2(n - 1, f)
+    t = fma(r * r, poly(r, constants(f)[2]), low)
+    y = 2 * fma(half, t, fma(half, r, half - 0.5))
+    return where(abs(x) < small, x, y)
+
+
+@expansion("sigmoid")
+def sigmoid(f: Format, x: Expr) -> Expr:
+    """1 / (1 + e^-|x|), times e^-|x| for negative x."""
+    least, small = (-104.0, -86.0) if f is F32 else (-746.0, -707.0)
+    z = -abs(x)
+    z = where(z < least, least, z)
+    n, t = exp_parts(f, z)
+    low = z < small
+    s = scale(1 + 0 * t, n, low, f)
+    d, rest = fast_two_sum(1 + 0 * t, fma(s, t, s))
+    q = 1 / d
+    q = fma(q, fma(-q, d, 1) - q * rest, q)
+    return where(x < 0, fma(q, t, q) * s, q)
+
+
+@expansion("tanh", F32)
+def tanh32(f: Format, x: Expr) -> Expr:
+    """x + x^3 P(x^2) below 0.9, else 1 - 2 / (e^2|x| + 1)."""
+    z = abs(x)
+    z = where(z > 9.1, 9.1, z)
+    n, t = exp_parts(f, z + z)
+    s = pow2(n, f)
+    large = 1 - 2 / (fma(s, t, s) + 1)
+    q = z * z
+    return with_sign(where(z < 0.9, fma(z * q, poly(q, T.TANH32), z), large), x)
+
+
+def expm1_pairs(f: Format, x: Expr):
+    """e^x - 1 and e^x + 1 for 0 <= x < 60 as pairs (high parts exact to rounding)."""
+    n, r, low = reduced(f, x)
+    s = pow2(n, f)
+    tail = s * fma(r * r, poly(r, constants(f)[2]), low)
+    a, al = fast_two_sum(s - 1, s * r)
+    b, bl = fast_two_sum(s + 1, s * r)
+    return (a, al + tail), fast_two_sum(b, bl + tail)
+
+
+@expansion("tanh", F64)
+def tanh64(f: Format, x: Expr) -> Expr:
+    """(e^2|x| - 1) / (e^2|x| + 1), the quotient corrected once."""
+    z = abs(x)
+    z = where(z > 20.0, 20.0, z)
+    (a, al), (b, bl) = expm1_pairs(f, z + z)
+    inverse = 1 / b
+    q = a * inverse
+    q = fma(fma(-q, b, a) + fma(-q, bl, al), inverse, q)
+    return where(z < 2.0**-30, x, with_sign(q, x))
+
+
+def half_sum(f: Format, z: Expr, sign: float) -> Expr:
+    """(e^z + sign e^-z) / 2 for z >= 0; halved once more until the end, so that only the result overflows."""
+    most = 89.7 if f is F32 else 710.6
+    n, t = exp_parts(f, where(z > most, most, z))
+    s = pow2(n - 2, f)
+    return 2 * (s + fma(s, t, sign * 0.0625 / fma(s, t, s)))
+
+
+@expansion("sinh")
+def sinh(f: Format, x: Expr) -> Expr:
+    """x + x^3 P(x^2) below 1, else (e^|x| - e^-|x|) / 2."""
+    z = abs(x)
+    q = z * z
+    small = fma(z * q, poly(q, T.SINH32 if f is F32 else T.SINH64), z)
+    return with_sign(where(z < 1, small, half_sum(f, z, -1.0)), x)
+
+
+@expansion("cosh")
+def cosh(f: Format, x: Expr) -> Expr:
+    """(e^|x| + e^-|x|) / 2."""
+    return half_sum(f, abs(x), 1.0)

@@ -1,0 +1,225 @@
+"""Every polynomial of flambeau.codegen.maths, computed: `python tools/minimax.py [name ...]`.
+
+Writes flambeau/codegen/maths/tables.py. A table is the minimax polynomial P(t) = c0 + c1 t + ... of a function g on
+an interval, the largest weighted error |g - P| w made as small as it can be (Remez exchange on a Chebyshev grid, in
+mpmath). The coefficients are then rounded to the working precision from the lowest up, each time fitting the rest
+again, so the rounding of one is made good by the others. Named tables only are recomputed; others are kept.
+"""
+
+from __future__ import annotations
+
+import runpy
+import struct
+import sys
+from pathlib import Path
+
+import mpmath as mp
+
+mp.mp.dps = 50
+OUT = Path(__file__).parent.parent / "flambeau" / "codegen" / "maths" / "tables.py"
+
+
+def chebyshev(a, b, m):
+    """m points of [a, b], dense at the ends, ends included."""
+    return [(a + b) / 2 - (b - a) / 2 * mp.cos(mp.pi * i / (m - 1)) for i in range(m)]
+
+
+def horner(c, t):
+    """The polynomial c at t."""
+    y = mp.mpf(0)
+    for k in reversed(c):
+        y = y * t + k
+    return y
+
+
+def extrema(errors, count):
+    """Indices of `count` alternating extrema of a sampled error (the largest run of them)."""
+    found: list[int] = []
+    for i, e in enumerate(errors):
+        if found and (errors[found[-1]] > 0) == (e > 0):
+            if abs(e) > abs(errors[found[-1]]):
+                found[-1] = i
+        else:
+            found.append(i)
+    while len(found) > count:
+        found.pop(0 if abs(errors[found[0]]) < abs(errors[found[-1]]) else -1)
+    return found
+
+
+def remez(grid, values, weights, fixed, n):
+    """Coefficients with the first len(fixed) given and n in all; and the largest weighted error."""
+    k, j = n - len(fixed), len(fixed)
+    if not k:
+        return list(fixed), None
+    # what is left, divided by t^j, so that the unknown part is a plain polynomial (and alternates)
+    rest = [(v - horner(fixed, t)) / t**j for v, t in zip(values, grid)]
+    weights = [w * abs(t) ** j for w, t in zip(weights, grid)]
+    m = len(grid)
+    # off-centre, since a start symmetric about 0 is singular
+    points = [min(m - 1, round(i * (m - 1) / k) + i % 2) for i in range(k + 1)]
+    best = None
+    for _ in range(20):
+        rows, right = mp.matrix(k + 1, k + 1), mp.matrix(k + 1, 1)
+        for i, p in enumerate(points):
+            power = mp.mpf(1)
+            for col in range(k):
+                rows[i, col] = power
+                power *= grid[p]
+            rows[i, k] = (-1) ** i / weights[p]
+            right[i] = rest[p]
+        solution = mp.lu_solve(rows, right)
+        c = [solution[col] for col in range(k)]
+        errors = [(v - horner(c, t)) * w for v, t, w in zip(rest, grid, weights)]
+        worst = max(abs(e) for e in errors)
+        if best is None or worst < best[1]:
+            best = (list(fixed) + c, worst)
+        points = extrema(errors, k + 1)
+        if worst <= abs(solution[k]) * mp.mpf("1.01") or len(points) < k + 1:
+            break
+    return best
+
+
+def single(v):
+    """v rounded to float32."""
+    return struct.unpack("f", struct.pack("f", float(v)))[0]
+
+
+def fit(g, a, b, n, weight=lambda t: mp.mpf(1), bits=53, refit=None, fixed=()):
+    """Rounded coefficients of g on [a, b] and the weighted error, in log2."""
+    a, b = mp.mpf(a), mp.mpf(b)
+    grid = [t for t in chebyshev(a, b, 24 * n + 1) if abs(t) > (b - a) * mp.mpf("1e-3")]
+    values, weights = [mp.mpf(g(t)) for t in grid], [abs(mp.mpf(weight(t))) for t in grid]
+    to_working = single if bits == 24 else float
+    done = [mp.mpf(c) for c in fixed]
+    refit = n if refit is None else refit
+    c, worst = remez(grid, values, weights, done, n)
+    ideal = worst
+    for j in range(len(fixed), n):
+        done.append(mp.mpf(to_working(c[j])))
+        if j < refit and j + 1 < n:
+            c, worst = remez(grid, values, weights, done, n)
+    worst = max(abs((v - horner(done, t)) * w) for v, t, w in zip(values, grid, weights))
+    return [to_working(x) for x in done], float(mp.log(ideal, 2)), float(mp.log(worst, 2))
+
+
+# tables -------------------------------------------------------------------------------------------
+R2 = mp.sqrt(2)
+LOW, HIGH = 1 / R2 - 1, R2 - 1  # log's mantissa less one
+LN2_2 = mp.log(2) / 2 * mp.mpf("1.0005")
+A = {}  # name -> keyword arguments of fit
+
+
+def table(name, g, a, b, n, **kw):
+    """Declare a table."""
+    A[name] = {"g": g, "a": a, "b": b, "n": n, **kw}
+
+
+def odd(f):
+    """(f(sqrt t)/sqrt t - 1)/t: f(x) = x + x^3 P(x^2)."""
+    return lambda t: (f(mp.sqrt(t)) / mp.sqrt(t) - 1) / t
+
+
+def odd_weight(f):
+    """Relative error of f for `odd`."""
+    return lambda t: t * mp.sqrt(t) / f(mp.sqrt(t))
+
+
+def exp_tail(r):
+    return (mp.expm1(r) - r) / r**2
+
+
+table("EXP32", exp_tail, -LN2_2, LN2_2, 5, weight=lambda r: r**2, bits=24, fixed=(0.5,))
+table("EXP64", exp_tail, -LN2_2, LN2_2, 10, weight=lambda r: r**2, fixed=(0.5,), refit=3)
+HALF = mp.mpf("0.5005")
+table("EXP2_32", lambda r: mp.expm1(r * mp.log(2)) / r, -HALF, HALF, 6, weight=lambda r: r, bits=24)
+table("EXP2_64", lambda r: mp.expm1(r * mp.log(2)) / r, -HALF, HALF, 12, weight=lambda r: r, refit=3)
+
+
+def log_tail(f):
+    return (mp.log1p(f) - f) / f**2
+
+
+table("LOG32", log_tail, LOW, HIGH, 9, weight=lambda f: f**2 / mp.log1p(f), bits=24, fixed=(-0.5,))
+table("LOG64", lambda z: (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z, 0, (HIGH / (2 + HIGH)) ** 2, 7,
+      weight=lambda z: z, refit=3)
+table("LOG_LONG64", lambda z: ((2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z - mp.mpf(2) / 3) / z, 0,
+      (HIGH / (2 + HIGH)) ** 2 * mp.mpf("1.001"), 8, weight=lambda z: z**2)
+table("LOG2_MEDIUM", lambda f: mp.log1p(f) / f / mp.log(2), LOW, HIGH, 13, weight=lambda f: f / mp.log1p(f))
+table("EXP2_MEDIUM", lambda r: mp.expm1(r * mp.log(2)) / r, -HALF, HALF, 7, weight=lambda r: r)
+table("SINH32", odd(mp.sinh), 0, 1, 4, weight=odd_weight(mp.sinh), bits=24)
+table("SINH64", odd(mp.sinh), 0, 1, 7, weight=odd_weight(mp.sinh), refit=3)
+table("TANH32", odd(mp.tanh), 0, mp.mpf("0.9") ** 2, 6, weight=odd_weight(mp.tanh), bits=24)
+SQ = (mp.pi / 2 * mp.mpf("1.0001")) ** 2
+table("SIN32", odd(mp.sin), 0, SQ, 4, weight=odd_weight(mp.sin), bits=24)
+table("SIN64", odd(mp.sin), 0, SQ, 8, weight=odd_weight(mp.sin), refit=3)
+table("ERF_SMALL32", lambda t: mp.erf(mp.sqrt(t)) / mp.sqrt(t) - 1, 0, mp.mpf("0.93") ** 2, 6,
+      weight=lambda t: mp.sqrt(t) / mp.erf(mp.sqrt(t)), bits=24)
+table("ERF_LARGE32", lambda t: mp.log(mp.erfc(t)), mp.mpf("0.92"), mp.mpf("3.95"), 9, weight=mp.erfc, bits=24)
+table("ERF_SMALL64", lambda t: mp.erf(mp.sqrt(t)) / mp.sqrt(t) - 1, 0, 1, 12,
+      weight=lambda t: mp.sqrt(t) / mp.erf(mp.sqrt(t)), refit=3)
+table("ERF_LARGE64", lambda t: mp.log(mp.erfc(t)), 1, mp.mpf("5.95"), 21, weight=mp.erfc, refit=3)
+
+
+# constants ----------------------------------------------------------------------------------------
+C = {}  # name -> (parts, bits)
+
+
+def parts(name, value, count, bits, trailing=0):
+    """Declare value as an unevaluated sum of `count` floats, the first with `trailing` zero bits at its end."""
+    out, rest = [], mp.mpf(value)
+    for i in range(count):
+        keep = bits - (trailing if i == 0 else 0)
+        _, e = mp.frexp(rest)
+        out.append(float(mp.ldexp(mp.nint(mp.ldexp(rest, keep - e)), e - keep)))
+        rest -= out[-1]
+    C[name] = (out, bits)
+
+
+parts("TWO_THIRDS_64", mp.mpf(2) / 3, 2, 53)
+for size in (24, 53):
+    suffix = "32" if size == 24 else "64"
+    parts(f"LN2_{suffix}", mp.log(2), 2, size)
+    parts(f"LN2_SHORT{suffix}", mp.log(2), 2, size, 9 if size == 24 else 11)  # times an exponent is exact
+    parts(f"LOG2E_{suffix}", 1 / mp.log(2), 2, size)
+    parts(f"LOG10E_{suffix}", mp.log10(mp.e), 2, size)
+    parts(f"LOG10_2_{suffix}", mp.log10(2), 2, size, 9 if size == 24 else 11)
+    parts(f"PI_{suffix}", mp.pi, 4, size)
+
+
+HEADER = '''"""Minimax coefficients, lowest degree first. Written by tools/minimax.py, which says what each table is of."""
+
+# fmt: off
+'''
+
+
+def short(v, bits):
+    """The shortest decimal that rounds to v at this precision."""
+    import numpy as np
+
+    return repr(float(str(np.float32(v)))) if bits == 24 else repr(v)
+
+
+def main(names):
+    old = runpy.run_path(str(OUT)) if OUT.exists() else {}
+    tables = {k: v for k, v in old.items() if k in A}
+    for name, spec in A.items():
+        if name not in tables or name in names or "all" in names:
+            c, ideal, got = fit(**spec)
+            print(f"{name}: 2^{ideal:.2f}, rounded 2^{got:.2f}", flush=True)
+            tables[name] = tuple(c)
+    with OUT.open("w", encoding="utf-8") as file:
+        file.write(HEADER)
+        every = {name: (tables[name], A[name].get("bits", 53)) for name in A} | C
+        for name, (values, bits) in every.items():
+            words = [short(v, bits) for v in values]
+            lines, line = [], "   "
+            for w in words:
+                if len(line) + len(w) + 2 > 100:
+                    lines.append(line)
+                    line = "   "
+                line += f" {w},"
+            file.write(f"{name} = (\n" + "\n".join([*lines, line]) + "\n)\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
