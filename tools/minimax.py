@@ -159,6 +159,41 @@ table("ERF_SMALL64", lambda t: mp.erf(mp.sqrt(t)) / mp.sqrt(t) - 1, 0, 1, 12,
       weight=lambda t: mp.sqrt(t) / mp.erf(mp.sqrt(t)), refit=3)
 table("ERF_LARGE64", lambda t: mp.log(mp.erfc(t)), 1, mp.mpf("5.95"), 21, weight=mp.erfc, refit=3)
 
+T8 = (mp.sqrt(2) - 1) ** 2 * mp.mpf("1.001")  # tan(pi/8), squared
+table("ATAN64", odd(mp.atan), 0, T8, 11, weight=odd_weight(mp.atan), refit=3)
+table("ASIN64", odd(mp.asin), 0, mp.mpf("0.2501"), 13, weight=odd_weight(mp.asin), refit=3)
+
+
+def scaled_erfc(q):
+    """(1 + 2x) e^(x^2) erfc(x) at x = 4 (1 + q) / (1 - q)."""
+    if q >= 1:
+        return 2 / mp.sqrt(mp.pi)
+    x = 4 * (1 + q) / (1 - q)
+    if x > 1000:
+        return (1 + 2 * x) / (x * mp.sqrt(mp.pi)) * (1 - 1 / (2 * x * x) + 3 / (4 * x**4))
+    return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
+
+
+table("ERFCX64", scaled_erfc, -1, 1, 24, weight=lambda q: 1 / scaled_erfc(q), refit=3)
+
+
+def gamma_part(f):
+    """log Gamma(2 + f) / f and log Gamma(1 + f) / f: what is left without the zeros at 2 and 1."""
+    return lambda t: mp.loggamma(f + t) / t if t else mp.digamma(f)
+
+
+table("LGAMMA_ONE64", gamma_part(1), mp.mpf("-0.3"), mp.mpf("0.5"), 23, refit=3)
+table("LGAMMA_TWO64", gamma_part(2), mp.mpf("-0.5"), mp.mpf("0.5"), 19, refit=3)
+
+
+def bessel_tail(n):
+    """sqrt(2 pi x) e^-x I_n(x) at x = 1 / t."""
+    return lambda t: mp.mpf(1) if not t else mp.sqrt(2 * mp.pi / t) * mp.exp(-1 / t) * mp.besseli(n, 1 / t)
+
+
+table("I0_LARGE64", bessel_tail(0), mp.mpf("1e-9"), mp.mpf(1) / 8, 25, refit=2)
+table("I1_LARGE64", bessel_tail(1), mp.mpf("1e-9"), mp.mpf(1) / 8, 25, refit=2)
+
 
 # constants ----------------------------------------------------------------------------------------
 C = {}  # name -> (parts, bits)

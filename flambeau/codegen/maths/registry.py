@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flambeau.codegen.maths.kit import F32, F64, Format
+from flambeau.ir import expr as E
 from flambeau.ir.expr import Expr
 
 EXPANSIONS: dict[tuple, Callable[..., Expr]] = {}
@@ -16,6 +17,20 @@ def expansion(op: str, *formats: Format):
     def register(fn):
         for f in formats or (F32, F64):
             EXPANSIONS[op, f.dtype] = _bound(fn, f)
+        return fn
+
+    return register
+
+
+def through64(op: str):
+    """Decorator: as `expansion`, for a float64 function that float32 uses too, rounding its result once."""
+
+    def register(fn):
+        def wide(f: Format, *args: Expr) -> Expr:
+            return E.cast(fn(F64, *[E.cast(a, F64.dtype) for a in args]), f.dtype)
+
+        expansion(op, F64)(fn)
+        expansion(op, F32)(wide)
         return fn
 
     return register
