@@ -29,7 +29,7 @@ def __getattr__(name):
     if found is None and name.endswith("_"):
         found = _changing(name[:-1])
     elif name in _INPLACE:
-        found = _with_inplace(found)
+        found = _with_inplace(found, _INPLACE[name])
     if found is None:
         raise NotImplementedError(
             f"nn.functional.{name}: no op of this name in flambeau.ops; it is not available in "
@@ -39,11 +39,11 @@ def __getattr__(name):
     return found
 
 
-# functions whose last parameter is inplace=False
-_INPLACE = frozenset((
-    "celu", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu", "relu6", "selu", "silu",
-    "threshold",
-))  # fmt: skip
+# functions with inplace=False, and its position
+_INPLACE = {
+    "celu": 2, "elu": 2, "hardsigmoid": 1, "hardswish": 1, "hardtanh": 3, "leaky_relu": 2, "mish": 1, "relu": 1,
+    "relu6": 1, "selu": 1, "silu": 1, "threshold": 3,
+}  # fmt: skip
 
 
 def _changing(name):
@@ -53,14 +53,14 @@ def _changing(name):
     return form if form is not None or record is None else INPLACE_FORMS[record.family](record)
 
 
-def _with_inplace(fn):
-    """fn with the keyword (or last argument) inplace."""
-    form, count = _changing(fn.record.name), len(fn.record.params)
+def _with_inplace(fn, count):
+    """fn with inplace, a keyword or the argument at position `count`."""
+    form = _changing(fn.record.name)
 
     @functools.wraps(fn)
     def call(*args, inplace=False, **kwargs):
         if len(args) > count:
-            args, inplace = args[:-1], args[-1]
+            args, inplace = args[:count], args[count]
         return form(*args, **kwargs) if inplace else fn(*args, **kwargs)
 
     call.record = fn.record

@@ -11,7 +11,7 @@ from flambeau.ops.record import COMPOSITE, POINTWISE, hooks, op
 
 def scaled(x, alpha):
     """x * alpha, free when alpha is the number 1."""
-    return x if not isinstance(alpha, E.Expr) and alpha == 1 else x * alpha
+    return x if not isinstance(alpha, (E.Expr, E.Complex)) and alpha == 1 else x * alpha
 
 
 @op(POINTWISE, literal={"alpha": {1}})
@@ -82,7 +82,14 @@ def mul(input, other):
     return input * other
 
 
-mul.derivative(input=lambda g, other: g * other, other=lambda g, input: g * input)
+def conjugate(x):
+    """The conjugate of complex tensors, expressions and numbers; real ones as they are."""
+    if isinstance(x, (E.Expr, float, int)):
+        return x
+    return x.conjugate() if isinstance(x, complex) else x.conj()
+
+
+mul.derivative(input=lambda g, other: g * conjugate(other), other=lambda g, input: g * conjugate(input))
 
 
 @op(POINTWISE)
@@ -126,8 +133,8 @@ def true_divide(input, other):
 
 
 true_divide.derivative(
-    input=lambda g, other: g / other,
-    other=lambda g, input, other: -g * input / (other * other),
+    input=lambda g, other: g / conjugate(other),
+    other=lambda g, input, other: -g * conjugate(input / (other * other)),
 )
 
 
@@ -248,8 +255,8 @@ def power_input_grad(g, input, exponent):
             return g * 0
         if exponent == 1:
             return g
-        return g * (exponent * power(input, exponent - 1))
-    return g * where_of(exponent == 0, 0.0, exponent * power(input, exponent - 1))
+        return g * conjugate(exponent * power(input, exponent - 1))
+    return g * conjugate(where_of(exponent == 0, 0.0, exponent * power(input, exponent - 1)))
 
 
 def power_exponent_grad(g, input, exponent, result):
@@ -715,6 +722,9 @@ def nextafter(input, other):
     Source:   torch.nextafter
     """
     return E.nextafter(input, other)
+
+
+nextafter.derivative(input=lambda g: g * 0, other=lambda g: g * 0)
 
 
 @op(POINTWISE)

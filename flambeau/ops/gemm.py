@@ -15,6 +15,7 @@ import functools
 from dataclasses import dataclass
 
 from flambeau.codegen.target import host
+from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, compute_dtype, kernel
 from flambeau.runtime import memory
@@ -178,12 +179,12 @@ def gemm_small(k, c: Ptr, a: Ptr, b: Ptr, bias: Ptr, m: Int, n: Int, kk: Int, a0
                 bv = E.cast(mat[p * b0 + column], acc)
                 for i in range(rows):
                     sums[i].set(E.fma(E.cast(src[at[i] * a0 + p * a1], acc), bv, sums[i].get()))
+            where = [at[i] * c0 + (j if unit else j * c1) for i in range(rows)]
+            values = [s.get() for s in sums]
+            if "keep" in epilogue:  # all read before one is written: the last row may occur twice
+                values = [v + E.cast(out[w], acc) for v, w in zip(values, where, strict=True)]
             for i in range(rows):
-                v = sums[i].get()
-                where = at[i] * c0 + (j if unit else j * c1)
-                if "keep" in epilogue:
-                    v = v + E.cast(out[where], acc)
-                out[where] = finish(v, epilogue, bias, j, at[i])
+                out[where[i]] = finish(values[i], epilogue, bias, j, at[i])
 
 
 @kernel
@@ -196,7 +197,7 @@ def dot_rows(k, y: Ptr, a: Ptr, x: Ptr, bias: Ptr, n: Int, a0: Int, a1: Int, x1:
         row = a.at(i * a0)
         with k.vector(n, unroll=4) as j:
             total.update(E.cast(row[j if unit else j * a1], acc) * E.cast(x[j if unit else j * x1], acc))
-        y[i * y0] = finish(total.value, epilogue, bias, i, i)
+        y[i * y0] = finish(total.value, epilogue, bias, E.const(0, dt.int64), i)
 
 
 SMALL = 64**3

@@ -342,7 +342,7 @@ def prod_grad(g, input, result, dims, keepdim):
     """g times the product of the others; exact where elements are 0."""
     g, y = (spread(t, input._shape, dims, keepdim) for t in (g, result))
     if not bool((input == 0).any()):
-        return (g * y / input).to(input._dtype)
+        return (g * (y / input).conj()).to(input._dtype)
     x = input
     moved = x.movedim(dims, tuple(range(-len(dims), 0)))
     lead = moved._shape[: len(x._shape) - len(dims)]
@@ -354,7 +354,7 @@ def prod_grad(g, input, result, dims, keepdim):
     back = flip(flat, (-1,))
     after = flip(cat([ones, back.narrow(-1, 0, flat._shape[-1] - 1)], -1).cumprod(-1), (-1,))
     others = (before * after).reshape(moved._shape).movedim(tuple(range(-len(dims), 0)), dims)
-    return g * others
+    return g * others.conj()
 
 
 for _op in prod_pair:

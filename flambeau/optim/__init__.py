@@ -1,0 +1,24 @@
+"""torch.optim: optimizers, learning rate schedulers, averaged models."""
+
+from flambeau.optim import lr_scheduler, swa_utils
+from flambeau.optim.algorithms import (
+    ASGD,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    RAdam,
+    RMSprop,
+    Rprop,
+    SparseAdam,
+)
+from flambeau.optim.lbfgs import LBFGS
+from flambeau.optim.optimizer import Optimizer
+
+__all__ = [
+    "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
+    "Rprop", "SparseAdam", "lr_scheduler", "swa_utils",
+]  # fmt: skip

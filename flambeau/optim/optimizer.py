@@ -1,0 +1,278 @@
+"""The base of all optimizers: parameter groups, state, hooks, and PyTorch's state_dict format."""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from itertools import chain
+from typing import Any
+
+from flambeau.autograd.graph import Handle
+from flambeau.autograd.modes import enable_grad, no_grad
+from flambeau.tensor.tensor import Tensor
+
+Params = Iterable[Any]
+_global_pre: OrderedDict = OrderedDict()
+_global_post: OrderedDict = OrderedDict()
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()
+
+
+def register_optimizer_step_pre_hook(hook: Callable) -> Handle:
+    """Call hook(optimizer, args, kwargs) before every step of every optimizer."""
+    return Handle(_global_pre, hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable) -> Handle:
+    """Call hook(optimizer, args, kwargs) after every step of every optimizer."""
+    return Handle(_global_post, hook)
+
+
+class Optimizer:
+    """Holds parameters in groups with options, and per-parameter state.
+
+    A subclass gives `_update(p, g, state, group)`, which changes p in place (state is a dict, empty at first).
+    Source:   torch.optim.Optimizer
+    """
+
+    def __init__(self, params: Params, defaults: dict):
+        self.defaults = defaults
+        for name in ("_pre_hooks", "_post_hooks", "_load_pre", "_load_post", "_save_pre", "_save_post"):
+            setattr(self, name, OrderedDict())
+        if isinstance(params, Tensor):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+                + params.type()
+            )
+        self.state: dict = defaultdict(dict)
+        self.param_groups: list[dict] = []
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def __getstate__(self) -> dict:
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        for name in ("_pre_hooks", "_post_hooks", "_load_pre", "_load_post", "_save_pre", "_save_post"):
+            self.__dict__.setdefault(name, OrderedDict())
+        self.defaults.setdefault("differentiable", False)
+
+    def __repr__(self) -> str:
+        lines = [type(self).__name__ + " ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"\nParameter Group {i}\n")
+            lines += [f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params"]
+        return "".join(lines) + ")"
+
+    def add_param_group(self, param_group: dict) -> None:
+        """One more group; options it does not name are the defaults."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        params = param_group["params"]
+        if isinstance(params, Tensor):
+            params = [params]
+        elif isinstance(params, set):
+            raise TypeError(
+                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets "
+                "will change between runs. Please use a list instead."
+            )
+        params = list(params)
+        if params and isinstance(params[0], tuple):
+            param_group["param_names"] = [n for n, _ in params]
+            params = [p for _, p in params]
+        for p in params:
+            if not isinstance(p, Tensor):
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(p).__name__}")
+            if not (p.is_leaf or p.retains_grad):
+                raise ValueError("can't optimize a non-leaf Tensor")
+        for name, default in self.defaults.items():
+            if default is required and name not in param_group:
+                raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
+            param_group.setdefault(name, default)
+        if len({id(p) for p in params}) != len(params):
+            import warnings
+
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters; in future, this will cause an error; see "
+                "github.com/pytorch/pytorch/issues/40967 for more information", stacklevel=3,
+            )  # fmt: skip
+        known = {id(p) for g in self.param_groups for p in g["params"]}
+        if any(id(p) in known for p in params):
+            raise ValueError("some parameters appear in more than one parameter group")
+        param_group["params"] = params
+        self.param_groups.append({"params": params} | param_group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients (or fill them with zeros)."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p._grad is not None:
+                    if set_to_none:
+                        p._grad = None
+                    else:
+                        p._grad.detach_()
+                        p._grad.requires_grad_(False)
+                        p._grad.zero_()
+
+    def step(self, closure: Callable | None = None):
+        """One update of all parameters that have gradients; returns the closure's loss."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with no_grad():
+            for group in self.param_groups:
+                self._group(group)
+                for p in group["params"]:
+                    g = p._grad
+                    if g is not None:
+                        if getattr(g, "is_sparse", False):
+                            raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
+                        state = self.state.get(p)
+                        if state is not None:
+                            self._update(p, g, state, group)
+                            continue
+                        state = {}
+                        self._update(p, g, state, group)
+                        if state:
+                            self.state[p] = state
+        return loss
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__ and not hasattr(cls.step, "hooked"):
+            cls.step = with_hooks(cls.step)
+
+    def _group(self, group: dict) -> None:
+        """What a step does once per group."""
+
+    def _update(self, p, g, state: dict, group: dict) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no step: define step() (or _update())")
+
+    # saving ---------------------------------------------------------------------------------------
+    def state_dict(self) -> dict:
+        """{"state": {index: state}, "param_groups": [options with parameter indices]}, as PyTorch's."""
+        for hook in self._save_pre.values():
+            hook(self)
+        numbers: dict = {}
+        groups = []
+        for group in self.param_groups:
+            packed = {k: v for k, v in group.items() if k != "params"}
+            for p in group["params"]:
+                numbers.setdefault(id(p), len(numbers))
+            packed["params"] = [numbers[id(p)] for p in group["params"]]
+            groups.append(packed)
+        state = {(numbers[id(k)] if isinstance(k, Tensor) else k): v for k, v in self.state.items()}
+        result = {"state": state, "param_groups": groups}
+        for hook in self._save_post.values():
+            new = hook(self, result)
+            result = result if new is None else new
+        return result
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Continue from state_dict(), one of PyTorch's included; floating state takes its parameter's dtype."""
+        state_dict = dict(state_dict)
+        for hook in self._load_pre.values():
+            new = hook(self, state_dict)
+            state_dict = state_dict if new is None else new
+        groups, saved = self.param_groups, deepcopy(state_dict["param_groups"])
+        if len(groups) != len(saved):
+            raise ValueError("loaded state dict has a different number of parameter groups")
+        if any(len(a["params"]) != len(b["params"]) for a, b in zip(groups, saved, strict=True)):
+            raise ValueError("loaded state dict contains a parameter group that doesn't match the size of optimizer's group")
+        ids = chain.from_iterable(g["params"] for g in saved)
+        params = chain.from_iterable(g["params"] for g in groups)
+        by_id = dict(zip(ids, params, strict=True))
+        state: dict = defaultdict(dict)
+        for key, value in state_dict["state"].items():
+            if key in by_id:
+                state[by_id[key]] = fitted(by_id[key], value)
+            else:
+                state[key] = value
+        for group, new in zip(groups, saved, strict=True):
+            new["params"] = group["params"]
+        self.__setstate__({"state": state, "param_groups": saved})
+        for hook in self._load_post.values():
+            hook(self)
+
+    # hooks ----------------------------------------------------------------------------------------
+    def register_step_pre_hook(self, hook: Callable) -> Handle:
+        """Call hook(optimizer, args, kwargs) before each step; it may return new (args, kwargs)."""
+        return Handle(self._pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Callable) -> Handle:
+        """Call hook(optimizer, args, kwargs) after each step."""
+        return Handle(self._post_hooks, hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> Handle:
+        """Call hook(optimizer) before state_dict."""
+        return placed(self._save_pre, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> Handle:
+        """Call hook(optimizer, state_dict) after state_dict; it may return another."""
+        return placed(self._save_post, hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> Handle:
+        """Call hook(optimizer, state_dict) before load_state_dict; it may return another."""
+        return placed(self._load_pre, hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> Handle:
+        """Call hook(optimizer) after load_state_dict."""
+        return placed(self._load_post, hook, prepend)
+
+
+def placed(table: OrderedDict, hook: Callable, prepend: bool) -> Handle:
+    handle = Handle(table, hook)
+    if prepend:
+        table.move_to_end(handle.id, last=False)
+    return handle
+
+
+def fitted(p, value, key: str | None = None):
+    """Loaded state for parameter p: copies, floating tensors in p's dtype (step counts as they are)."""
+    if isinstance(value, Tensor):
+        if key == "step":
+            return value.clone()
+        return value.detach().to(p.dtype).clone() if p.is_floating_point() and value.is_floating_point() else value.clone()
+    if isinstance(value, dict):
+        return {k: fitted(p, v, k) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(fitted(p, v) for v in value)
+    return value
+
+
+def with_hooks(step: Callable) -> Callable:
+    """step with the hooks around it."""
+
+    @functools.wraps(step)
+    def run(self, *args, **kwargs):
+        if _global_pre or self._pre_hooks:
+            for hook in chain(_global_pre.values(), self._pre_hooks.values()):
+                new = hook(self, args, kwargs)
+                if new is not None:
+                    args, kwargs = new
+        out = step(self, *args, **kwargs)
+        if _global_post or self._post_hooks:
+            for hook in chain(self._post_hooks.values(), _global_post.values()):
+                hook(self, args, kwargs)
+        return out
+
+    run.hooked = True  # type: ignore[attr-defined]
+    return run
+
+
+Optimizer.step = with_hooks(Optimizer.step)  # type: ignore[method-assign]
