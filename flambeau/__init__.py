@@ -58,13 +58,16 @@ _expose()
 _LAZY = (
     "nn", "optim", "autograd", "utils", "linalg", "fft", "special", "distributions", "random", "serialization",
     "distributed", "amp", "cuda", "backends", "jit", "version", "func", "multiprocessing", "hub", "onnx", "vision",
-    "testing", "return_types", "overrides", "types", "sparse", "profiler",
+    "testing", "return_types", "overrides", "types", "sparse", "profiler", "accelerator", "compiler", "mps", "xpu",
 )  # fmt: skip
+_FROM = {"save": "serialization", "load": "serialization", "autocast": "amp", "is_autocast_enabled": "amp", "GradScaler": "amp"}
 
 
 def __getattr__(name: str):
     if name in _LAZY:
         return _importlib.import_module(f"flambeau.{name}")
+    if name in _FROM:
+        return getattr(_importlib.import_module(f"flambeau.{_FROM[name]}"), name)
     found = getattr(ops, name, None) if not name.startswith("_") else None
     if found is not None:
         return found
