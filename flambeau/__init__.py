@@ -29,6 +29,11 @@ _bind.attach_all(ops.MODULES)
 from flambeau.autograd.modes import (  # noqa: E402
     enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled,
 )  # fmt: skip
+from flambeau._functions import (  # noqa: E402
+    _assert, _check, are_deterministic_algorithms_enabled, get_float32_matmul_precision, get_num_interop_threads,
+    is_anomaly_enabled, set_anomaly_enabled, set_default_tensor_type, set_float32_matmul_precision, set_flush_denormal,
+    set_num_interop_threads, set_warn_always, use_deterministic_algorithms,
+)  # fmt: skip
 from flambeau.runtime.threads import get_num_threads, set_num_threads  # noqa: E402
 from flambeau.tensor.interop import (  # noqa: E402
     as_tensor, asarray, from_dlpack, from_numpy, frombuffer, tensor,
@@ -58,9 +63,9 @@ _expose()
 _LAZY = (
     "nn", "optim", "autograd", "utils", "linalg", "fft", "special", "distributions", "random", "serialization",
     "distributed", "amp", "cuda", "backends", "jit", "version", "func", "multiprocessing", "hub", "onnx", "vision",
-    "testing", "return_types", "overrides", "types", "sparse", "profiler", "accelerator", "compiler", "mps", "xpu",
+    "testing", "return_types", "overrides", "types", "sparse", "profiler", "accelerator", "compiler", "mps", "xpu", "cpu",
 )  # fmt: skip
-_FROM = {"save": "serialization", "load": "serialization", "autocast": "amp", "is_autocast_enabled": "amp", "GradScaler": "amp"}
+_FROM = {"save": "serialization", "load": "serialization", "autocast": "amp", "compile": "compiler", "is_autocast_enabled": "amp", "GradScaler": "amp"}
 
 
 def __getattr__(name: str):

@@ -95,7 +95,8 @@ def test_always_inline_and_inline_assembly(cache_dir):
         ("define void @f( {", "LLVM rejects"),
         ("define i64 @f() {\n  ret i64 %x\n}", "LLVM rejects"),
         (
-            "declare void @no_such_function()\ndefine void @f() {\n  call void @no_such_function()\n"
+            "declare void @no_such_function()\ndefine void @f() {\n"
+            "  call void @no_such_function()\n"
             "  ret void\n}",
             "no_such_function",
         ),

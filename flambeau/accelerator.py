@@ -1,0 +1,20 @@
+"""torch.accelerator: none is here."""
+
+
+def is_available() -> bool:
+    """False."""
+    return False
+
+
+def device_count() -> int:
+    """0."""
+    return 0
+
+
+def current_accelerator(check_available: bool = False):
+    """None."""
+    return None
+
+
+def synchronize(device=None) -> None:
+    """Nothing runs asynchronously."""
