@@ -74,7 +74,7 @@ def cat(tensors, dim=0):
     shape = list(first._shape)
     shape[dim] = builtins.sum([t._shape[dim] for t in real])
     out = hooks.empty(shape, d)
-    if all_channels_last(real):
+    if dim == 1 and all_channels_last(real):
         out = hooks.empty_strided(shape, S.channels_last_strides(shape), d)
     at, step = 0, out._strides[dim]
     for t in real:

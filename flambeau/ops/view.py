@@ -858,7 +858,7 @@ def to_complex(g, which: int):
     zero = g * 0
     from flambeau.ops.join import stack
 
-    return view_as_complex(stack([g, zero] if which == 0 else [zero, g], -1))
+    return view_as_complex(stack([g, zero] if which == 0 else [zero, g], -1).contiguous())
 
 
 def real(input):

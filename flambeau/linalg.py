@@ -1,0 +1,28 @@
+"""torch.linalg."""
+
+from flambeau.ops.create import vander
+from flambeau.ops.linear_algebra import (
+    LinAlgError, cholesky, cholesky_ex, cond, det, eig, eigh, eigvals, eigvalsh, householder_product, inv, inv_ex, lstsq, lu,
+    lu_factor, lu_solve, matrix_exp, matrix_norm, matrix_power, matrix_rank, multi_dot, pinv, qr, slogdet, solve, solve_ex,
+    solve_triangular, svd, svdvals, tensorinv, tensorsolve, vecdot,
+)  # fmt: skip
+from flambeau.ops.linear_algebra import linalg_cross as cross
+from flambeau.ops.linear_algebra import linalg_norm as norm
+from flambeau.ops.matmul import matmul
+from flambeau.ops.reduce import vector_norm
+
+
+def diagonal(A, *, offset=0, dim1=-2, dim2=-1):  # noqa: N803 - PyTorch's name
+    """The diagonal of the last two dims.
+
+    Source:   torch.linalg.diagonal
+    """
+    return A.diagonal(offset, dim1, dim2)
+
+
+__all__ = [
+    "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh",
+    "householder_product", "inv", "inv_ex", "lstsq", "lu", "lu_factor", "lu_solve", "matmul", "matrix_exp", "matrix_norm",
+    "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "solve_ex", "solve_triangular",
+    "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
+]  # fmt: skip
