@@ -72,7 +72,7 @@ class GradScaler:
     def __init__(self, device="cuda", init_scale=65536.0, growth_factor=2.0, backoff_factor=0.5, growth_interval=2000,
                  enabled=True):  # fmt: skip
         if not isinstance(device, str):  # torch.cuda.amp.GradScaler(init_scale)
-            device, init_scale = "cuda", device
+            device = "cuda"
         if enabled and device == "cuda":
             warnings.warn("torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.", stacklevel=2)
             enabled = False

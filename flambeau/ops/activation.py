@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ops.arithmetic import where_of
-from flambeau.ops.record import COMPOSITE, POINTWISE, op
+from flambeau.ops.record import COMPOSITE, POINTWISE, hooks, op
 from flambeau.ops.unary import erf, exp, sigmoid, tanh
 
 FUNCTIONAL = {"function": False, "method": False, "functional": True, "inplace": False}
@@ -361,3 +362,31 @@ def glu(input, dim=-1):
         raise RuntimeError(f"Halving dimension must be even, but dimension {dim} is size {n}")
     a, b = input.chunk(2, dim)
     return a * b.sigmoid()
+
+
+@op(COMPOSITE, **FUNCTIONAL)
+def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
+    """leaky_relu with slopes drawn from [lower, upper) while training, their mean otherwise.
+
+    Source:   Xu et al., 2015; torch.nn.functional.rrelu
+    """
+    if lower > upper:
+        raise RuntimeError(f"rrelu: lower bound {lower} must not be greater than upper bound {upper}")
+    if training:
+        slopes = drawn_slopes(input, lower, upper)
+        out = input * slopes
+    else:
+        out = leaky_relu(input, (lower + upper) / 2)
+    return input.copy_(out) if inplace else out
+
+
+def drawn_slopes(input, lower: float, upper: float):
+    """1 where input is positive; elsewhere a number drawn for it, in order (none is drawn for the others)."""
+    from flambeau.ops.copying import copy_elements
+
+    x = input.detach()
+    slopes = x.new_ones(x._shape)
+    at = (x <= 0).reshape(-1).nonzero().reshape(-1)
+    draws = hooks.empty((at._numel,), dt.float64).uniform_(lower, upper).to(x._dtype)  # two draws each
+    copy_elements(slopes.reshape(-1), slopes.reshape(-1).index_copy(0, at, draws))
+    return slopes

@@ -657,7 +657,7 @@ def part_of(x, result, base: float):
     """base ** (x - result), 0 where result is -inf."""
     from flambeau.ops.unary import exp
 
-    return where_of(result == -math.inf, result * 0, exp((x - result) * math.log(base)))
+    return where_of(result == -math.inf, 0.0, exp((x - result) * math.log(base)))
 
 
 logaddexp.derivative(

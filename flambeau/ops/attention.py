@@ -119,4 +119,7 @@ def ctc_single(log_probs, labels: list, steps: int, blank: int):
         stay, step, leap = wide.narrow(0, 2, n), wide.narrow(0, 1, n), wide.narrow(0, 0, n) + jump
         alpha = stay.logaddexp(step).logaddexp(leap) + scores[t]
     ends = alpha.narrow(0, max(0, n - 2), min(2, n))
-    return -ends.logsumexp(0)
+    # PyTorch's gradient is that of unnormalised log_probs, log_softmax included: exp(log_probs) less the posterior.
+    # The second term has the value 0 and the gradient exp(log_probs).
+    total = log_probs.narrow(0, 0, steps).exp().sum()
+    return (total - total.detach()) - ends.logsumexp(0)

@@ -117,7 +117,7 @@ def to(input, *args, dtype=None, device=None, other=None, non_blocking=False, co
     elif args and isinstance(args[0], dt.dtype):
         dtype = args.pop(0)
     if args:
-        non_blocking = args.pop(0)
+        args.pop(0)  # non_blocking: copies are finished when they return
     if args:
         copy = args.pop(0)
     if args or not (dtype is None or isinstance(dtype, dt.dtype)):

@@ -84,6 +84,11 @@ def check_options(name: str, device=None, layout=None, pin_memory=False) -> None
         raise NotImplementedError(f"{name}(): layout {layout} is not implemented; only torch.strided is")
 
 
+def given(args: tuple, size) -> tuple:
+    """The sizes, positional or as size=."""
+    return args if size is None else (size,)
+
+
 def sizes_of(name: str, args: tuple) -> tuple[int, ...]:
     """Sizes given one by one or as one sequence; negative ones are refused."""
     if len(args) == 1 and hasattr(args[0], "__iter__") and not isinstance(args[0], hooks.Tensor):
@@ -156,13 +161,13 @@ def zeroed(shape, dtype):
 
 
 # constant fills -----------------------------------------------------------------------------------
-def empty(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
+def empty(*args, size=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
           memory_format=None):  # fmt: skip
     """A tensor whose elements are whatever the memory held.
 
     Source:   torch.empty
     """
-    shape = sizes_of("empty", size)
+    shape = sizes_of("empty", given(args, size))
     t = fresh("empty", shape, dtype, device, layout, requires_grad, out)
     return with_format(t, memory_format)
 
@@ -193,12 +198,12 @@ def empty_strided(size, stride, *, dtype=None, layout=None, device=None, require
     return finish(hooks.empty_strided(hooks.Size(shape), strides, dtype or dt.get_default_dtype()), requires_grad)
 
 
-def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def zeros(*args, size=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
     """A tensor of zeros.
 
     Source:   torch.zeros
     """
-    shape = sizes_of("zeros", size)
+    shape = sizes_of("zeros", given(args, size))
     if out is not None:
         t = fresh("zeros", shape, dtype, device, layout, False, out)
         fill(t, 0)
@@ -207,12 +212,12 @@ def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=F
     return finish(zeroed(shape, dtype or dt.get_default_dtype()), requires_grad)
 
 
-def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def ones(*args, size=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
     """A tensor of ones.
 
     Source:   torch.ones
     """
-    t = fresh("ones", sizes_of("ones", size), dtype, device, layout, requires_grad, out)
+    t = fresh("ones", sizes_of("ones", given(args, size)), dtype, device, layout, requires_grad, out)
     fill(t, 1)
     return t
 

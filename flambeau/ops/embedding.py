@@ -212,6 +212,15 @@ def check_p(p: float) -> None:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
 
 
+def blank(input, shape):
+    """Fresh memory for a mask, in input's layout if it has input's shape (masks are drawn in memory order)."""
+    if tuple(shape) != tuple(input._shape):
+        return input.new_empty(shape)
+    from flambeau.ops.copying import layout_for
+
+    return hooks.empty_strided(input._shape, layout_for(input, None), input._dtype)
+
+
 def dropped(input, p: float, training: bool, shape, inplace: bool):
     """input times a mask of the given shape: 0 with probability p, else 1 / (1 - p)."""
     check_p(p)
@@ -219,7 +228,7 @@ def dropped(input, p: float, training: bool, shape, inplace: bool):
         return input
     if p == 1:
         return input.mul_(0) if inplace else input * 0
-    noise = input.new_empty(shape).bernoulli_(1 - p).div_(1 - p)
+    noise = blank(input, shape).bernoulli_(1 - p).div_(1 - p)
     return input.mul_(noise) if inplace else input * noise
 
 
@@ -277,17 +286,17 @@ def dropout3d(input, p=0.5, training=True, inplace=False):
     return feature_dropped("dropout3d", (), input, p, training, inplace)
 
 
-ALPHA = -1.7580993408473766  # -scale * alpha of SELU
+ALPHA = 1.7580993408473766  # scale * alpha of SELU
 
 
 def alpha_dropped(input, p: float, training: bool, shape, inplace: bool):
-    """Dropout that keeps SELU's mean and variance: dropped elements become ALPHA, then an affine map."""
+    """Dropout that keeps SELU's mean and variance: dropped elements become -ALPHA, then an affine map."""
     check_p(p)
     if p == 0 or not training or not input._numel:
         return input
     if p == 1:
         return input.mul_(0) if inplace else input * 0
-    noise = input.new_empty(shape).bernoulli_(1 - p)
+    noise = blank(input, shape).bernoulli_(1 - p)
     a = 1.0 / ((ALPHA * ALPHA * p + 1) * (1 - p)) ** 0.5
     b = noise.add(-1).mul_(ALPHA * a).add_(ALPHA * a * p)
     noise = noise.mul_(a)

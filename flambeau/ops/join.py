@@ -385,7 +385,7 @@ def roll(input, shifts, dims=None):
     shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     if dims is None or dims == ():
         if len(shifts) != 1:
-            raise RuntimeError("shifts and dimensions must align. shifts: %d, dims:0" % len(shifts))
+            raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
         flat = roll.record.fn(input.contiguous().reshape(-1), shifts, (0,))
         return flat.reshape(input._shape)
     dims = (dims,) if isinstance(dims, int) else tuple(dims)

@@ -824,12 +824,23 @@ def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False, *, 
     return named("triangular_solve", (x, A.clone()))
 
 
+def geqrf(input, *, out=None):
+    """(a, tau): QR's reflections below R's triangle, and their factors.
+
+    Source:   torch.geqrf
+    """
+    check("geqrf", input, square=False)
+    h, tau = np.linalg.qr(array(input), "raw")
+    return named("geqrf", (tensor(np.swapaxes(h, -1, -2), input._dtype), tensor(tau, input._dtype)))
+
+
 METHODS = {
-    "inverse": inv, "det": det, "logdet": logdet, "slogdet": slogdet, "cholesky": torch_cholesky, "qr": torch_qr,
+    "geqrf": geqrf, "inverse": inv, "det": det, "logdet": logdet, "slogdet": slogdet, "cholesky": torch_cholesky, "qr": torch_qr,
     "svd": torch_svd, "pinverse": lambda self, rcond=1e-15: pinv(self, rcond=rcond), "matrix_power": matrix_power,
     "matrix_exp": matrix_exp, "cross": cross, "cholesky_solve": cholesky_solve, "cholesky_inverse": cholesky_inverse,
     "triangular_solve": triangular_solve,
 }  # fmt: skip
 inverse, pinverse = inv, METHODS["pinverse"]
-__all__ = ["cholesky_inverse", "cholesky_solve", "cross", "inverse", "logdet", "matrix_exp", "matrix_power", "pinverse",
+
+__all__ = ["geqrf", "householder_product", "cholesky_inverse", "cholesky_solve", "cross", "inverse", "logdet", "matrix_exp", "matrix_power", "pinverse",
            "slogdet", "det", "triangular_solve"]  # fmt: skip

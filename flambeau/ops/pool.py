@@ -470,9 +470,10 @@ def fractional_windows(x, k, out, samples, dims: int):
     at = np.empty((n, c, *out, math.prod(k)), np.int64)
     taps = list(itertools.product(*map(range, k)))
     for i, j in itertools.product(range(n), range(c)):
-        # PyTorch draws the samples for the last dimension first.
+        # In two dimensions PyTorch takes the samples for the last dimension first, in three the other way round.
+        order = range(dims) if dims == 3 else range(dims - 1, -1, -1)
         starts = [
-            np.array(fractional_starts(samples[i][j][dims - 1 - d], size[d], out[d], k[d])) for d in range(dims)
+            np.array(fractional_starts(samples[i][j][o], size[d], out[d], k[d])) for d, o in enumerate(order)
         ]
         for t, tap in enumerate(taps):
             flat = np.zeros((1,) * dims, np.int64)

@@ -17,7 +17,7 @@ from flambeau.core.device import device as Device
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Float, Int, Ptr, kernel
 from flambeau.ops.copying import copy_elements, layout_for
-from flambeau.ops.create import check_options, finish, like, sizes_of
+from flambeau.ops.create import check_options, finish, given, like, sizes_of
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 from flambeau.runtime import rng
 
@@ -517,21 +517,21 @@ def made(name: str, size, dtype, device, layout, requires_grad, out, fill):
     return finish(t, requires_grad)
 
 
-def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def rand(*args, size=None, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
     """Uniform numbers in [0, 1).
 
     Source:   torch.rand
     """
-    return made("rand", sizes_of("rand", size or ((),)), dtype, device, layout, requires_grad, out,
+    return made("rand", sizes_of("rand", given(args, size)), dtype, device, layout, requires_grad, out,
                 lambda t: uniform_fill(t, 0.0, 1.0, generator=generator))  # fmt: skip
 
 
-def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def randn(*args, size=None, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
     """Standard normal numbers.
 
     Source:   torch.randn
     """
-    return made("randn", sizes_of("randn", size or ((),)), dtype, device, layout, requires_grad, out,
+    return made("randn", sizes_of("randn", given(args, size)), dtype, device, layout, requires_grad, out,
                 lambda t: normal_fill(t, 0.0, 1.0, generator=generator))  # fmt: skip
 
 

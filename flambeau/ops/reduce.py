@@ -781,9 +781,9 @@ def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
     Source:   torch.norm
     """
     if p == "nuc":
-        from flambeau import linalg
+        from flambeau.ops.linear_algebra import matrix_norm
 
-        return linalg.matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
+        return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
     ord = 2 if p in ("fro", None) else p
     return vector_norm_over(input, ord, wrap("norm", dim, len(input._shape)), keepdim, dtype)
 

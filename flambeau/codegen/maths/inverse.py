@@ -9,7 +9,18 @@ import math
 
 from flambeau.codegen.maths import tables as T
 from flambeau.codegen.maths.kit import (
-    F64, INF, NAN, Format, bitcast, fast_two_sum, fma, nearest, poly, two_product, where, with_sign,
+    F64,
+    INF,
+    NAN,
+    Format,
+    bitcast,
+    fast_two_sum,
+    fma,
+    nearest,
+    poly,
+    two_product,
+    where,
+    with_sign,
 )  # fmt: skip
 from flambeau.codegen.maths.logarithm import log1p
 from flambeau.codegen.maths.registry import expansion, through64

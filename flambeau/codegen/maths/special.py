@@ -8,7 +8,20 @@ from __future__ import annotations
 import math
 
 from flambeau.codegen.maths import tables as T
-from flambeau.codegen.maths.kit import F32, F64, INF, NAN, Format, clamp, fma, nearest, poly, two_product, where, with_sign
+from flambeau.codegen.maths.kit import (
+    F32,
+    F64,
+    INF,
+    NAN,
+    Format,
+    clamp,
+    fma,
+    nearest,
+    poly,
+    two_product,
+    where,
+    with_sign,
+)
 from flambeau.codegen.maths.registry import expansion, through64
 from flambeau.codegen.maths.trigonometry import sine_of
 from flambeau.ir import expr as E
