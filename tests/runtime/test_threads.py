@@ -124,6 +124,7 @@ def test_workers_start_at_the_first_parallel_job(python):
 STRESS = """
     import os, random, sys, threading, warnings
     import numpy as np
+    import numpy.random  # loaded lazily: a fork in the middle of an import would leave its lock held
     from flambeau.runtime import jit, launch, threads, threads_os
     if "{backend}":
         threads_os._own_backend = lambda machine: "{backend}"
