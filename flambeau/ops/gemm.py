@@ -64,8 +64,15 @@ def pack_b(k, out: Ptr, b: Ptr, kk: Int, n: Int, s0: Int, s1: Int, panels: Int, 
         dst = out.at(batch * out_stride + panel * (kk * nr))
         left = n - j0
         with k.if_(left >= nr):
-            with k.seq(kk) as p, k.lanes(nr) as j:
-                dst[p * nr + j] = E.cast(src[p * s0 + (j0 + j if unit else (j0 + j) * s1)], out.compute)
+            if unit:
+                with k.seq(kk) as p, k.lanes(nr) as j:
+                    dst[p * nr + j] = E.cast(src[p * s0 + (j0 + j)], out.compute)
+            else:  # a transposition, one element at a time: gathers take several times as long
+                with k.seq(0, nr, 8) as j:
+                    columns = [src.at((j0 + j + i) * s1) for i in range(8)]
+                    with k.seq(kk) as p:
+                        for i in range(8):
+                            dst[p * nr + j + i] = E.cast(columns[i][p * s0], out.compute)
         with k.else_(), k.seq(kk) as p:
             with k.seq(left, nr) as j:
                 dst[p * nr + j] = zero
@@ -87,15 +94,15 @@ def pack_a(k, dst, a, i0, rows, p0, depth, s0, s1, mr: int, unit: bool):
             panel[p * mr + i] = E.const(0, dst.compute)
 
 
-def micro(k, corner, ap, bp, depth, c0, c1, keep, last, cols, tall, bias, j0, row0, acc, mr, nr, epilogue):
-    """The register tile: mr x nr multiply-adds per step, then C is written."""
+def micro(k, corner, rows, step, bp, depth, c0, c1, keep, last, cols, tall, bias, j0, row0, acc, mr, nr, epilogue):
+    """The register tile: mr x nr multiply-adds per step, then C is written. rows: where each row of A is; step: along k."""
     buffer = k.local(mr * nr, acc)
     with k.lanes(nr) as j:
         sums = [k.var(E.const(0, acc), acc) for _ in range(mr)]
         with k.seq(depth) as p:
             bv = bp[p * nr + j]
             for i in range(mr):
-                sums[i].set(E.fma(ap[p * mr + i], bv, sums[i].get()))
+                sums[i].set(E.fma(E.cast(rows[i][p * step], acc), bv, sums[i].get()))
         with k.if_((cols == nr) & (tall == mr) & (c1 == 1)):
             with k.if_(keep):
                 for i in range(mr):
@@ -133,10 +140,26 @@ def finish(v, epilogue: str, bias, column, row):
 
 
 @kernel
+def turn(k, out: Ptr, b: Ptr, kk: Int, n: Int, s0: Int, s1: Int, groups: Int, batch_stride: Int):
+    """out[batch][p, j] = b[p, j], row-major, from a matrix whose columns are contiguous; 8 columns a task."""
+    with k.parallel() as task:
+        batch = task // groups
+        j0 = (task - batch * groups) * 8
+        src, dst = b.at(batch * batch_stride), out.at(batch * kk * n + j0)
+        with k.if_(j0 + 8 <= n):
+            columns = [src.at((j0 + i) * s1) for i in range(8)]
+            with k.seq(kk) as p:
+                for i in range(8):
+                    dst[p * n + i] = columns[i][p * s0]
+        with k.else_(), k.seq(j0, n) as j, k.seq(kk) as p:
+            dst[p * n + (j - j0)] = src[p * s0 + j * s1]
+
+
+@kernel
 def gemm_blocks(k, c: Ptr, a: Ptr, bp: Ptr, scratch: Ptr, bias: Ptr, m: Int, n: Int, kk: Int, a0: Int, a1: Int,
                 c0: Int, c1: Int, blocks: Int, a_batch: Int, b_batch: Int, c_batch: Int, scratch_size: Int,
-                mc: Int, accumulate: Int, *, tile: Tile, unit: bool, epilogue: str):  # fmt: skip
-    """One block of mc rows per task: pack A, multiply by every panel of B; see the module."""
+                mc: Int, accumulate: Int, *, tile: Tile, unit: bool, direct: bool, epilogue: str):  # fmt: skip
+    """One block of mc rows per task: pack A (unless direct), multiply by every panel of B; see the module."""
     mr, nr, kc = tile.mr, tile.nr, tile.kc
     with k.parallel() as task:
         batch = task // blocks
@@ -147,7 +170,8 @@ def gemm_blocks(k, c: Ptr, a: Ptr, bp: Ptr, scratch: Ptr, bias: Ptr, m: Int, n: 
         panels_b = bp.at(batch * b_batch)
         with k.seq(0, kk, kc) as p0:
             depth = E.minimum(kk - p0, kc)
-            pack_a(k, ap, src, i0, rows, p0, depth, a0, a1, mr, unit)
+            if not direct:
+                pack_a(k, ap, src, i0, rows, p0, depth, a0, a1, mr, unit)
             keep = (p0 > 0) | (accumulate != 0)
             last = p0 + depth >= kk
             with k.seq(0, n, nr) as j0:
@@ -156,23 +180,34 @@ def gemm_blocks(k, c: Ptr, a: Ptr, bp: Ptr, scratch: Ptr, bias: Ptr, m: Int, n: 
                 with k.seq(0, rows, mr) as r:
                     tall = E.minimum(rows - r, mr)
                     corner = out.at((i0 + r) * c0 + j0 * c1)
-                    micro(k, corner, ap.at(r * depth), bpanel, depth, c0, c1, keep, last, cols, tall, bias, j0,
-                          i0 + r, bp.dtype, mr, nr, epilogue)  # fmt: skip
+                    if direct:  # rows past the end repeat the last; what they give is not stored
+                        at = [src.at((i0 + E.minimum(r + i, rows - 1)) * a0 + p0 * a1) for i in range(mr)]
+                        step = E.const(1, dt.int64) if unit else a1
+                    else:
+                        panel = ap.at(r * depth)
+                        at, step = [panel.at(i) for i in range(mr)], mr
+                    micro(k, corner, at, step, bpanel, depth, c0, c1, keep, last, cols, tall, bias, j0, i0 + r,
+                          bp.dtype, mr, nr, epilogue)  # fmt: skip
 
 
 @kernel
 def gemm_small(k, c: Ptr, a: Ptr, b: Ptr, bias: Ptr, m: Int, n: Int, kk: Int, a0: Int, a1: Int, b0: Int, b1: Int,
-               c0: Int, c1: Int, tiles: Int, a_batch: Int, b_batch: Int, c_batch: Int, beta: Int, *, rows: int,
-               unit: bool, epilogue: str):  # fmt: skip
-    """Few elements: `rows` rows of C at a time straight from A and B, columns in lanes; nothing is packed."""
+               c0: Int, c1: Int, tiles: Int, a_batch: Int, b_batch: Int, c_batch: Int, blocks: Int, width: Int, *,
+               rows: int, unit: bool, epilogue: str):  # fmt: skip
+    """`rows` rows of C at a time straight from A and B, columns in lanes; nothing is packed.
+
+    One task computes `rows` rows of `width` columns.
+    """
     acc = accumulator(a.dtype)
-    with k.parallel() as task:
+    with k.parallel() as job:
+        task = job // blocks
+        lo = (job - task * blocks) * width
         batch = task // tiles
         i0 = (task - batch * tiles) * rows
         src, mat, out = a.at(batch * a_batch), b.at(batch * b_batch), c.at(batch * c_batch)
         # Rows past the end repeat the last one: same value written twice, no branches inside.
         at = [E.minimum(i0 + i, m - 1) for i in range(rows)]
-        with k.vector(n) as j:
+        with k.vector(lo, E.minimum(lo + width, n), unroll=2 if unit else 1) as j:
             sums = [k.var(E.const(0, acc), acc) for _ in range(rows)]
             column = j if unit else j * b1
             with k.seq(kk) as p:
@@ -201,6 +236,20 @@ def dot_rows(k, y: Ptr, a: Ptr, x: Ptr, bias: Ptr, n: Int, a0: Int, a1: Int, x1:
 
 
 SMALL = 64**3
+NEAR = 768 * 1024  # bytes of B that stay in the second-level cache while rows of A pass by
+HEIGHTS = ((12, 1.0), (8, 0.95), (4, 0.7), (2, 0.4), (1, 0.25))  # rows at a time, and how well they use the core
+
+
+@functools.cache
+def height_for(m: int, registers: int) -> int:
+    """How many rows to take at a time: few left over, many in registers."""
+    usable = [(r, e) for r, e in HEIGHTS if r <= max(1, m) and 2 * r + 4 <= registers] or [(1, 1.0)]
+    return max(usable, key=lambda h: m / (-(-m // h[0]) * h[0]) * h[1])[0]
+
+
+def conflicting(stride: int, itemsize: int, depth: int) -> bool:
+    """True if rows so far apart fall into the same few sets of the first-level cache."""
+    return depth > 64 and stride * itemsize % 4096 == 0
 
 
 def product(c, a, b, m: int, n: int, kk: int, a_st, b_st, c_st, dtypes, batch=1, batch_strides=(0, 0, 0),
@@ -218,14 +267,29 @@ def product(c, a, b, m: int, n: int, kk: int, a_st, b_st, c_st, dtypes, batch=1,
         k = dot_rows((dc, da, db, dc), unit=a_st[1] == 1 and b_st[0] == 1, epilogue=epilogue)
         k(m, max(1, 32768 // max(1, kk)), c, a, b, bias or c, kk, a_st[0], a_st[1], b_st[0], c_st[0])
         return
+    if b_st[0] == 1 and b_st[1] != 1 and c_st[1] == 1 and m >= 8 and kk * n * db.itemsize <= NEAR:
+        count = 1 if batch_strides[1] == 0 else batch
+        turned = memory.allocate(count * kk * n * db.itemsize)
+        groups = -(-n // 8)
+        turn((db, db))(count * groups, max(1, 16384 // (8 * kk)), turned.ptr, b, kk, n, *b_st, groups, batch_strides[1])
+        b, b_st = turned.ptr, (n, 1)
+        batch_strides = (batch_strides[0], 0 if count == 1 else kk * n, batch_strides[2])
     unit_b = b_st[1] == 1 and c_st[1] == 1
-    if work <= SMALL or m <= 4 and unit_b:
-        rows = 4 if m >= 4 else 2 if m >= 2 else 1
+    near = unit_b and (kk * n * db.itemsize <= NEAR or m <= 48) and not conflicting(a_st[0], da.itemsize, kk)
+    if work <= SMALL or m <= 4 and unit_b or near:
+        rows = height_for(min(m, 256), 32 if host().vector_bytes != 32 else 16) if unit_b else min(4, 1 << (min(m, 4).bit_length() - 1))
         tiles = -(-m // rows)
         words = epilogue + ("keep" if accumulate else "")
+        lanes = 2 * max(1, host().vector_bytes // acc.itemsize)
+        blocks = 1
+        if unit_b and batch * tiles < 2 * get_num_threads():
+            blocks = max(1, min(n // lanes, 2 * get_num_threads() // (batch * tiles)))
+        width = -(-n // blocks)
+        width += -width % lanes
+        blocks = -(-n // width)
         k = gemm_small((dc, da, db, dc), rows=rows, unit=unit_b, epilogue=words)
-        k(batch * tiles, max(1, 65536 // max(1, rows * n * kk)), c, a, b, bias or c, m, n, kk, *a_st, *b_st, *c_st,
-          tiles, *batch_strides, 0)  # fmt: skip
+        k(batch * tiles * blocks, max(1, 65536 // max(1, rows * width * kk)), c, a, b, bias or c, m, n, kk, *a_st, *b_st,
+          *c_st, tiles, *batch_strides, blocks, width)  # fmt: skip
         return
     packed(c, a, b, m, n, kk, a_st, b_st, c_st, dtypes, acc, batch, batch_strides, bias, epilogue, accumulate)
 
@@ -249,11 +313,12 @@ def packed(c, a, b, m, n, kk, a_st, b_st, c_st, dtypes, acc, batch, batch_stride
     ap_size = -(-mc // tile.mr) * tile.mr * tile.kc + 64
     ap = memory.allocate(ap_size * acc.itemsize * max(1, threads))
     pack = pack_b((acc, db), nr=tile.nr, unit=b_st[1] == 1)
-    k = gemm_blocks((dc, da, acc, acc, dc), tile=tile, unit=a_st[1] == 1, epilogue=epilogue)
+    direct = not conflicting(a_st[0], da.itemsize, kk) and da is acc
+    k = gemm_blocks((dc, da, acc, acc, dc), tile=tile, unit=a_st[1] == 1, direct=direct, epilogue=epilogue)
     for start in range(0, batch, group):
         these = min(group, batch - start)
         if start == 0 or not shared_b:
-            pack((1 if shared_b else these) * panels, max(1, 65536 // (kk * tile.nr)), room.ptr,
+            pack((1 if shared_b else these) * panels, max(1, 16384 // (kk * tile.nr)), room.ptr,
                  b + start * batch_strides[1] * db.itemsize, kk, n, b_st[0], b_st[1], panels, batch_strides[1],
                  size)  # fmt: skip
         k(these * blocks, 1 if m * n * kk > 1 << 16 else blocks, c + start * batch_strides[2] * dc.itemsize,

@@ -167,7 +167,7 @@ def rnn_layer(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse):
         cp = hooks.empty((total, n), d)
     if w_hr is not None:
         full, scratch = hooks.empty((total, n), d), hooks.empty((h._shape[0], n), d)
-    back = w_hh.t()
+    back = w_hh.t().contiguous()  # read once per step: row-major, it needs no packing
     for at, m in Steps(sizes, reverse):
         gates, state = rows(g, at, m), rows(h, 0, m)
         grain = max(1, WORK // n)
