@@ -7,6 +7,7 @@ a strided grad-input is one such convolution per residue class of the stride.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -74,8 +75,7 @@ def spread(x, channels: int, first: int, images: int, plane_dims, size, strides5
     xn, xc, xd, xh, xw = strides5
     for i, start in enumerate(starts):
         k = K.spread((d, d), unit=steps[2] == 1 and xw == 1)
-        rows = channels * images * plane_dims[0] * plane_dims[1]
-        k(rows, max(1, 16384 // width), storage.ptr + i * channels * channel * d.itemsize, x._ptr, plane_dims[0],
+        k(channels * images, max(1, 16384 // plane), storage.ptr + i * channels * channel * d.itemsize, x._ptr, plane_dims[0],
           plane_dims[1], width, images, plane, channels, *size, xn, xc, xd, xh, xw, *steps, *start, first,
           channel)  # fmt: skip
     return Plane(storage, plane_dims, plane, channel, images)
@@ -92,6 +92,7 @@ def images_at_once(s: Shape, per_image: int, itemsize: int) -> int:
     return max(1, min(s.n, LIMIT // max(1, per_image * itemsize)))
 
 
+@functools.lru_cache(maxsize=256)
 def forward_phases(s: Shape):
     """(plane dims, the phases that taps use, tap -> (phase, displacement on the plane))."""
     padded = [(o - 1) * st + (t - 1) * d + 1 for o, st, t, d in zip(s.out, s.stride, s.taps, s.dilation, strict=True)]
@@ -104,11 +105,12 @@ def forward_phases(s: Shape):
         q = [a // st for a, st in zip(u, s.stride, strict=True)]
         index = phases.setdefault(phase, len(phases))
         taps.append((index, (q[0] * dims[1] + q[1]) * dims[2] + q[2]))
-    return dims, list(phases), taps
+    return dims, tuple(phases), tuple(taps)
 
 
-def offset_table(taps, channels: int, channel: int, total_channels: int):
-    """koff[c, tap] as an int64 tensor."""
+@functools.lru_cache(maxsize=256)
+def offset_table(taps: tuple, channels: int, channel: int, total_channels: int):
+    """koff[c, tap] as an int64 tensor, kept for the next call of the same layer."""
     import numpy as np
 
     per_tap = np.array([i * total_channels * channel + q for i, q in taps], np.int64)
@@ -127,12 +129,38 @@ class Target:
     out: tuple
 
 
+@functools.lru_cache(maxsize=128)
+def run_table(run: int, nr: int, images: int, plane: int, dims: tuple, out: tuple, image: int, steps: tuple):
+    """(table, positions): per run of real outputs its start on the plane, its start in y, its length; see conv_tiles."""
+    import numpy as np
+
+    per_row = -(-out[2] // run)
+    n, d, h, w = np.meshgrid(np.arange(images), np.arange(out[0]), np.arange(out[1]), np.arange(per_row) * run, indexing="ij")
+    source = n * plane + (d * dims[1] + h) * dims[2] + w
+    target = n * image + d * steps[0] + h * steps[1] + w * steps[2]
+    length = np.minimum(run, out[2] - w)
+    runs = source.size
+    padded = np.zeros((3, -(-runs * run // nr) * nr // run), np.int64)
+    for row, values in zip(padded, (source, target, length), strict=True):
+        row[:runs] = values.ravel()
+    return hooks.from_array(padded), runs * run
+
+
+def run_for(images: int, plane: int, out: tuple, nr: int) -> int:
+    """The length of runs worth their trouble: 0 where the plane itself has little waste."""
+    real = images * math.prod(out)
+    if images * plane < 1.06 * real or out[2] < 3:
+        return 0
+    best = min((16, 8, 4), key=lambda r: (-(-out[2] // r) * r, -r))
+    return best if nr % best == 0 and -(-out[2] // best) * best * out[0] * out[1] < 0.95 * plane else 0
+
+
 def run_tiles(plane: Plane, koff, weights, m: int, kk: int, groups: int, w_strides, target: Target, x_group: int,
               bias_ptr: int, accumulate: bool) -> None:  # fmt: skip
     """target[image, group * m + i, position] (+)= sum_k weights[group][i, k] * patches[k, position]."""
     d = weights._dtype
     tile = gemm.tile_for(d)
-    mr, nr, kc = tile.mr, tile.nr, tile.kc * 2
+    mr, nr, kc = gemm.height_for(m, 32 if tile.mr == 12 else 16), tile.nr, tile.kc * 2
     mpad = -(-m // mr) * mr
     packed = memory.allocate(groups * mpad * kk * d.itemsize)
     K.pack_weights((d, d), mr=mr, kc=kc)(
@@ -143,6 +171,9 @@ def run_tiles(plane: Plane, koff, weights, m: int, kk: int, groups: int, w_strid
     od, oh, ow = target.out
     # The last image ends with its last real output.
     positions = (plane.images - 1) * plane.plane + ((od - 1) * qh + oh - 1) * qw + ow
+    run, runs = run_for(plane.images, plane.plane, target.out, nr), koff
+    if run:
+        runs, positions = run_table(run, nr, plane.images, plane.plane, plane.dims, target.out, target.image, target.steps)
     threads = get_num_threads()
     depth = min(kk, kc)
     panels = max(1, min(262144 // (depth * nr * d.itemsize), -(-positions // nr)))
@@ -152,12 +183,12 @@ def run_tiles(plane: Plane, koff, weights, m: int, kk: int, groups: int, w_strid
     blocks = -(-positions // block)
     size = block * depth + SLACK
     scratch = memory.allocate(size * threads * d.itemsize)
-    k = K.conv_tiles((target.dtype, d, d, dt.int64, d, d), mr=mr, nr=nr, kc=kc, epilogue="bias" if bias_ptr else "",
-                     unit=target.steps[2] == 1)  # fmt: skip
+    k = K.conv_tiles((target.dtype, d, d, dt.int64, d, d, dt.int64), mr=mr, nr=nr, kc=kc, epilogue="bias" if bias_ptr else "",
+                     unit=target.steps[2] == 1, run=run)  # fmt: skip
     k(groups * blocks, 1 if positions * m * kk > 1 << 15 else groups * blocks, target.ptr, packed.ptr,
       plane.storage.ptr, koff._ptr, scratch.ptr, bias_ptr or packed.ptr, m, mpad, kk, positions, blocks, block, size,
       x_group, mpad * kk, m * target.channel, qw, qh, qd, od, oh, ow, target.image, *target.steps, target.channel,
-      int(accumulate))  # fmt: skip
+      int(accumulate), runs._ptr, runs._shape[-1])  # fmt: skip
 
 
 def dense_target(out, s_out, dims: int, first: int) -> Target:
@@ -265,7 +296,7 @@ def grad_input_class(g, w, s: Shape, out, st, classes, cg: int, mg: int) -> None
         images = min(step, s.n - first)
         plane = spread(g, s.co, first, images, dims, s.out, strides5(g, s.dims), (1, 1, 1), [starts])
         target = Target(out._ptr + (first * st[0] + base) * size, out._dtype, st[0], st[1], steps, counts)
-        koff = offset_table(taps, mg, plane.channel, s.co)
+        koff = offset_table(tuple(taps), mg, plane.channel, s.co)
         kk = mg * len(taps)
         run_tiles(plane, koff, weights, cg, kk, s.groups, (kk, 1, cg * kk), target, mg * plane.channel, 0, False)
 
@@ -293,7 +324,10 @@ def grad_weight(g, x, s: Shape, out) -> None:
     for first in range(0, s.n, step):
         images = min(step, s.n - first)
         xs = spread(x, s.ci, first, images, dims, s.size, strides5(x, s.dims), s.stride, starts)
-        gs = spread(g, s.co, first, images, dims, s.out, strides5(g, s.dims), (1, 1, 1), [(0, 0, 0)])
+        tile_m, tile_n = (4, 6) if gemm.tile_for(d).mr == 12 else (2, 5)
+        run = 0 if s.depthwise else run_for(images, xs.plane, s.out, gemm.tile_for(d).nr)
+        gdims = (*s.out[:2], -(-s.out[2] // run) * run) if run else dims
+        gs = spread(g, s.co, first, images, gdims, s.out, strides5(g, s.dims), (1, 1, 1), [(0, 0, 0)])
         length = (images - 1) * xs.plane + ((s.out[0] - 1) * dims[1] + s.out[1] - 1) * dims[2] + s.out[2]
         if s.depthwise:
             koff = offset_table(taps, 1, xs.channel, s.ci)
@@ -305,12 +339,16 @@ def grad_weight(g, x, s: Shape, out) -> None:
             out.add_(part)
             continue
         koff = offset_table(taps, cg, xs.channel, s.ci)
-        tile_m, tile_n = (4, 6) if gemm.tile_for(d).mr == 12 else (2, 5)
         tiles = -(-s.k // tile_n)
         chunk = 1024
-        k = K.weight_grad((d, d, d, dt.int64), mr=tile_m, nr=tile_n)
+        runs = koff
+        if run:
+            runs, length = run_table(run, run, images, xs.plane, xs.dims, s.out, 0, (0, 0, 0))
+        scratch = memory.allocate(chunk * tile_n * d.itemsize * get_num_threads() + 64 if run else 64)
+        k = K.weight_grad((d, d, d, dt.int64, dt.int64, d), mr=tile_m, nr=tile_n, run=run)
         k(s.groups * tiles, max(1, 65536 // (length * mg * tile_n)), out._ptr, gs.storage.ptr, xs.storage.ptr, koff._ptr,
-          mg, s.k, length, chunk, gs.channel, tiles, cg * xs.channel, mg * gs.channel, mg * s.k, s.k)  # fmt: skip
+          mg, s.k, length, chunk, gs.channel, tiles, cg * xs.channel, mg * gs.channel, mg * s.k, s.k,
+          runs._ptr, scratch.ptr)  # fmt: skip
 
 
 # checks -------------------------------------------------------------------------------------------

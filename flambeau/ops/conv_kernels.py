@@ -20,23 +20,39 @@ def spread(k, out: Ptr, x: Ptr, rows_d: Int, rows_h: Int, width: Int, images: In
            s_w: Int, a_d: Int, a_h: Int, a_w: Int, first: Int, out_channel: Int, *, unit: bool):  # fmt: skip
     """out[c][n][qd, qh, qw] = x[n, c, q * s + a] where that lies inside, else 0 (a may be negative)."""
     with k.parallel() as task:
-        qh = E.mod(task, rows_h)
-        rest = task // rows_h
-        qd = E.mod(rest, rows_d)
-        rest = rest // rows_d
-        n = E.mod(rest, images)
-        c = rest // images
-        dst = out.at(c * out_channel + n * plane + (qd * rows_h + qh) * width)
-        ud, uh = qd * s_d + a_d, qh * s_h + a_h
-        inside = (ud >= 0) & (ud < size_d) & (uh >= 0) & (uh < size_h)
-        with k.if_(inside):
-            src = (n + first) * xn + c * xc + ud * xd + uh * xh
-            with k.vector(width) as q:
-                u = q * s_w + a_w
-                ok = (u >= 0) & (u < size_w)
-                dst[q] = x.load(src + (q + a_w if unit else u * xw), where=ok)
-        with k.else_(), k.vector(width) as q:
-            dst[q] = E.const(0, x.compute)
+        c = task // images
+        n = task - c * images
+        image, source = out.at(c * out_channel + n * plane), (n + first) * xn + c * xc
+        with k.seq(rows_d) as qd, k.seq(rows_h) as qh:
+            dst = image.at((qd * rows_h + qh) * width)
+            ud, uh = qd * s_d + a_d, qh * s_h + a_h
+            inside = (ud >= 0) & (ud < size_d) & (uh >= 0) & (uh < size_h)
+            with k.if_(inside):
+                src = source + ud * xd + uh * xh
+                with k.vector(width) as q:
+                    u = q * s_w + a_w
+                    ok = (u >= 0) & (u < size_w)
+                    dst[q] = x.load(src + (q + a_w if unit else u * xw), where=ok)
+            with k.else_(), k.vector(width) as q:
+                dst[q] = E.const(0, x.compute)
+
+
+def run_store(k, sums, y, row0, left, j0, table, bias, keep, last, epilogue: str, lane, nr: int, run: int, y_m, y_w):
+    """Store an mr x nr tile of dense positions: nr / run runs, each at its own place, of its own length."""
+    starts, counts = table
+    for q in range(nr // run):
+        at, count = starts[(j0 // run) + q], counts[(j0 // run) + q]
+        real = (lane >= q * run) & (lane < count + q * run)
+        for i in range(len(sums)):
+            with k.if_(left > i):
+                where = at + (row0 + i) * y_m + (lane - q * run) * y_w
+                v = k.var(sums[i])
+                with k.if_(keep):
+                    v.set(v.get() + E.cast(y.load(where, where=real), v.dtype))
+                if epilogue:
+                    with k.if_(last):
+                        v.set(v.get() + E.cast(bias[row0 + i], v.dtype))
+                y.store(where, v.get(), where=real)
 
 
 def tile_store(k, sums, y, row0, left, j0, base, geo, bias, keep, last, epilogue: str, lane, nr: int, positions):
@@ -68,9 +84,13 @@ def tile_store(k, sums, y, row0, left, j0, base, geo, bias, keep, last, epilogue
 def conv_tiles(k, y: Ptr, ap: Ptr, xp: Ptr, koff: Ptr, scratch: Ptr, bias: Ptr, m: Int, mpad: Int, kk: Int,
                positions: Int, blocks: Int, block: Int, scratch_size: Int, x_group: Int, a_group: Int, y_group: Int,
                width: Int, rows_h: Int, rows_d: Int, od: Int, oh: Int, ow: Int, y_img: Int, y_d: Int, y_h: Int,
-               y_w: Int, y_m: Int, accumulate: Int, *, mr: int, nr: int, kc: int, epilogue: str,
-               unit: bool):  # fmt: skip
-    """One block of plane positions (of one group) per task: pack patches, multiply by all packed weights."""
+               y_w: Int, y_m: Int, accumulate: Int, runs: Ptr, run_count: Int, *, mr: int, nr: int, kc: int,
+               epilogue: str, unit: bool, run: int):  # fmt: skip
+    """One block of plane positions (of one group) per task: pack patches, multiply by all packed weights.
+
+    run = 0: positions are the plane's own. Else they are real outputs in runs of `run`: runs[0] says where each begins
+    on the plane, runs[1] where in y, runs[2] how many of it are real.
+    """
     acc = ap.dtype
     with k.parallel() as task:
         group = task // blocks
@@ -87,10 +107,18 @@ def conv_tiles(k, y: Ptr, ap: Ptr, xp: Ptr, koff: Ptr, scratch: Ptr, bias: Ptr, 
             last = p0 + depth >= kk
             with k.seq(lo, hi, nr) as j0:
                 panel = room.at((j0 - lo) * depth)
-                with k.seq(depth) as p:
-                    at = koff[p0 + p] + j0
-                    with k.lanes(nr) as j:
-                        panel[p * nr + j] = src[at + j]
+                if run:
+                    for q in range(nr // run):
+                        begin = runs[j0 // run + q]
+                        with k.seq(depth) as p:
+                            at = koff[p0 + p] + begin
+                            with k.lanes(run) as j:
+                                panel[p * nr + q * run + j] = src[at + j]
+                else:
+                    with k.seq(depth) as p:
+                        at = koff[p0 + p] + j0
+                        with k.lanes(nr) as j:
+                            panel[p * nr + j] = src[at + j]
             with k.seq(0, m, mr) as r:
                 rows = weights.at(p0 * mpad + r * depth)
                 with k.seq(lo, hi, nr) as j0:
@@ -102,8 +130,13 @@ def conv_tiles(k, y: Ptr, ap: Ptr, xp: Ptr, koff: Ptr, scratch: Ptr, bias: Ptr, 
                             for i in range(mr):
                                 sums[i].set(E.fma(rows[p * mr + i], bv, sums[i].get()))
                         done = [s.get() for s in sums]
-                        tile_store(k, done, out, r, m - r, j0, E.const(0, dt.int64), geo,
-                                   bias.at(group * m) if epilogue else bias, keep, last, epilogue, j, nr, positions)  # fmt: skip
+                        shift = bias.at(group * m) if epilogue else bias
+                        if run:
+                            table = (runs.at(run_count), runs.at(2 * run_count))
+                            run_store(k, done, out, r, m - r, j0, table, shift, keep, last, epilogue, j, nr, run, y_m, step_w)
+                        else:
+                            tile_store(k, done, out, r, m - r, j0, E.const(0, dt.int64), geo, shift, keep, last,
+                                       epilogue, j, nr, positions)  # fmt: skip
 
 
 @kernel
@@ -126,10 +159,12 @@ def pack_weights(k, out: Ptr, w: Ptr, m: Int, mpad: Int, kk: Int, w0: Int, w1: I
 
 @kernel
 def weight_grad(k, out: Ptr, gp: Ptr, xp: Ptr, koff: Ptr, m: Int, kk: Int, length: Int, chunk: Int, g_row: Int,
-                tiles: Int, x_group: Int, g_group: Int, o_group: Int, o_row: Int, *, mr: int, nr: int):  # fmt: skip
+                tiles: Int, x_group: Int, g_group: Int, o_group: Int, o_row: Int, runs: Ptr, scratch: Ptr, *, mr: int,
+                nr: int, run: int):  # fmt: skip
     """out[group][i, k] += sum over positions of gp[i] * xp from koff[k]: a tile of dot products at a time.
 
-    One task holds nr rows of the patch matrix; gp and xp are walked in chunks that stay in cache.
+    One task holds nr rows of the patch matrix; gp and xp are walked in chunks that stay in cache. With runs (see
+    conv_tiles), gp is dense, and the patch rows of a chunk are put together in scratch first.
     """
     acc = out.dtype
     with k.parallel() as task:
@@ -140,11 +175,21 @@ def weight_grad(k, out: Ptr, gp: Ptr, xp: Ptr, koff: Ptr, m: Int, kk: Int, lengt
         columns = [koff[E.minimum(k0 + j, kk - 1)] for j in range(nr)]
         with k.seq(0, length, chunk) as lo:
             hi = E.minimum(lo + chunk, length)
+            if run:
+                room = scratch.at(k.worker * (nr * chunk))
+                with k.seq(lo, hi, run) as q:
+                    begin = runs[q // run]
+                    for j in range(nr):
+                        with k.lanes(run) as l:
+                            room[j * chunk + (q - lo) + l] = src[columns[j] + begin + l]
+                parts = [room.at(j * chunk - lo) for j in range(nr)]
+            else:
+                parts = [src.at(c) for c in columns]
             with k.seq(0, m, mr) as r:
                 rows = [E.minimum(r + i, m - 1) * g_row for i in range(mr)]
                 accs = [[k.acc("add", acc) for _ in range(nr)] for _ in range(mr)]
                 with k.vector(lo, hi) as l:
-                    xs = [src[c + l] for c in columns]
+                    xs = [part[l] for part in parts]
                     for i in range(mr):
                         gv = grad[rows[i] + l]
                         for j in range(nr):

@@ -237,7 +237,7 @@ def dot_rows(k, y: Ptr, a: Ptr, x: Ptr, bias: Ptr, n: Int, a0: Int, a1: Int, x1:
 
 SMALL = 64**3
 NEAR = 768 * 1024  # bytes of B that stay in the second-level cache while rows of A pass by
-HEIGHTS = ((12, 1.0), (8, 0.95), (4, 0.7), (2, 0.4), (1, 0.25))  # rows at a time, and how well they use the core
+HEIGHTS = ((12, 1.0), (8, 0.95), (6, 0.88), (4, 0.7), (2, 0.4), (1, 0.25))  # rows at a time, and how well they use the core
 
 
 @functools.cache
