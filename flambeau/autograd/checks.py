@@ -34,9 +34,11 @@ def numerical_columns(func, inputs, x, which: int, eps: float):
         for h in steps:
             with no_grad():
                 flat[at] = old + h
-                up = outputs_of(func, inputs)[which].clone().reshape(-1)
+            up = outputs_of(func, inputs)[which].detach().clone().reshape(-1)  # func may itself differentiate
+            with no_grad():
                 flat[at] = old - h
-                down = outputs_of(func, inputs)[which].clone().reshape(-1)
+            down = outputs_of(func, inputs)[which].detach().clone().reshape(-1)
+            with no_grad():
                 flat[at] = old
             both.append((up - down) / (2 * eps))
         columns.append(both)
