@@ -16,6 +16,7 @@ from flambeau.core import shapes as S
 from flambeau.core.device import device as Device
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Float, Int, Ptr, kernel
+from flambeau.ops import random_single as single
 from flambeau.ops.copying import copy_elements, layout_for
 from flambeau.ops.create import check_options, finish, given, like, sizes_of
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
@@ -175,10 +176,13 @@ def to_normal(k, y: Ptr, u: Ptr, mean: Float, std: Float):
         m, s = E.cast(mean, d), E.cast(std, d)
         with k.lanes(8) as j:
             u1, u2 = 1 - source[j], source[j + 8]
-            radius = E.sqrt(-2 * E.log(u1))
             theta = (2 * math.pi) * u2
-            out[j] = radius * E.cos(theta) * s + m
-            out[j + 8] = radius * E.sin(theta) * s + m
+            if d is dt.float32:
+                radius, (sine, cosine) = E.sqrt(-2 * single.log(u1)), single.sincos(theta)
+            else:
+                radius, sine, cosine = E.sqrt(-2 * E.log(u1)), E.sin(theta), E.cos(theta)
+            out[j] = E.fma(radius * cosine, s, m)
+            out[j + 8] = E.fma(radius * sine, s, m)
 
 
 @kernel

@@ -16,6 +16,7 @@ from flambeau.ir import expr as E
 from flambeau.ir.kernel import Float, Int, Ptr, identity, kernel
 
 BLOCK = 4096  # elements summed by lanes before the total is moved on
+SHORT = 8  # rows shorter than this are not worth lanes
 STEPS = 64  # the same for lanes that walk down columns
 FAR = (1 << 63) - 1  # "not found" among indices
 
@@ -101,7 +102,14 @@ def reduce_rows(
         a = k.acc(fold, acc)
         with k.seq(lo1, hi1) as r1:
             row = base.at(r1 * s1)
-            with k.seq(lo2, hi2, BLOCK) as b:
+            long = hi2 - lo2 >= SHORT if fold == "add" else E.const(True, dt.bool)
+            if fold == "add":  # short rows one by one: first 0, 4, 5, 6, 7, then 1, 2, 3, as PyTorch does
+                with k.if_(~long):
+                    for low, high in ((lo2, E.minimum(lo2 + 1, hi2)), (lo2 + 4, hi2), (lo2 + 1, E.minimum(lo2 + 4, hi2))):
+                        with k.seq(low, high) as r:
+                            v = element(row, r if unit else r * s2, first + r1 * n2 + r, known, p, prepare, acc)
+                            total.set(total.get() + v)
+            with k.if_(long), k.seq(lo2, hi2, BLOCK) as b:
                 a.reset()
                 with k.vector(b, E.minimum(b + BLOCK, hi2), unroll=4) as r:
                     a.update(element(row, r if unit else r * s2, first + r1 * n2 + r, known, p, prepare, acc))

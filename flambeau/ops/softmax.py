@@ -43,7 +43,12 @@ def softmax_rows(k, y: Ptr, x: Ptr, n: Int, *, log: bool):
                 e = E.exp(row[i] - m)
                 total.update(e)
                 out[i] = e
-            scale = 1 / total.value
+            sums = k.var(total.value)
+            with k.if_(n < 16):  # few enough to add in order, which gives PyTorch's last bit
+                sums.set(0.0)
+                with k.seq(n) as i:
+                    sums.set(sums.get() + out[i])
+            scale = 1 / sums.get()
             with k.vector(n, unroll=2) as i:
                 out[i] = out[i] * scale
         else:  # half precision: keep the exponentials in float32 by computing them twice

@@ -48,7 +48,26 @@ def exp_parts(f: Format, x: Expr, low: Expr | None = None) -> tuple[Expr, Expr]:
     return n, fma(s * s, poly(s, constants(f)[2]), s)
 
 
-@expansion("exp")
+# The constants of SLEEF's expf (N. Shibata and F. Petrogalli, 2020), which PyTorch uses: the same results to the last bit.
+SHARED_LN2 = (0.693145751953125, 1.428606765330187045e-06)
+SHARED_EXP = (
+    0.5, 0.166666671633720397949219, 0.0416664853692054748535156, 0.00833336077630519866943359,
+    0.00139304355252534151077271, 0.000198527617612853646278381,
+)  # fmt: skip
+
+
+@expansion("exp", F32)
+def exp32(f: Format, x: Expr) -> Expr:
+    """e^x, with PyTorch's rounding."""
+    x = clamp(x, -104.0, 89.0)
+    t = x * T.LOG2E_32[0] + f.magic
+    n = t - f.magic
+    r = fma(n, -SHARED_LN2[1], fma(n, -SHARED_LN2[0], x))
+    y = fma(r * r, poly(r, SHARED_EXP), r) + 1
+    return scale(y, bitcast(t, f.int), x < -86.0, f)
+
+
+@expansion("exp", F64)
 def exp(f: Format, x: Expr) -> Expr:
     """e^x; within `small` results may be denormal, and are rounded once."""
     least, most, small = (-104.0, 89.0, -86.0) if f is F32 else (-746.0, 710.0, -707.0)

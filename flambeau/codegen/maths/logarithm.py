@@ -164,8 +164,7 @@ def pow32(f: Format, x: Expr, y: Expr) -> Expr:
     """2^(y log2 |x|) in float64, rounded once to float32."""
     a = abs(x)
     k, m = decompose(f, a)
-    m1 = E.cast(m - 1, F64.dtype)
-    power = fma(m1, poly(m1, T.LOG2_MEDIUM), E.cast(k, F64.dtype))
+    power = log_sum(F64, E.cast(k, F64.dtype), E.cast(m - 1, F64.dtype)) * T.LOG2E_64[0]
     power = where(E.cast(a < INF, E.dt.bool), power, E.cast(a, F64.dtype))
     power = where(a == 0, -INF, power) * E.cast(y, F64.dtype)
     power = clamp(power, -160.0, 160.0)
@@ -174,7 +173,7 @@ def pow32(f: Format, x: Expr, y: Expr) -> Expr:
     return pow_ends(x, y, E.cast(fma(r, poly(r, T.EXP2_MEDIUM), 1) * pow2(n, F64), f.dtype))
 
 
-@expansion("pow")
+@expansion("pow", F64)
 def pow64(f: Format, x: Expr, y: Expr) -> Expr:
     """exp(y log |x|), the logarithm and the product as pairs."""
     a = abs(x)

@@ -156,16 +156,19 @@ def stirling(x: Expr) -> Expr:
 
 
 def lgamma_positive(x: Expr) -> Expr:
-    """log Gamma(x), x > 0: polynomials about the zeros at 1 and 2, else Stirling's series, x moved up to 8."""
-    one, two = x - 1, x - 2
-    near_one, near_two = abs(x - 1.05) < 0.35, abs(two) < 0.5
-    product = E.const(1.0, x.dtype)
-    for i in range(SHIFT):
-        product = product * (x + float(i))
-    low = x < SHIFT
-    general = stirling(where(low, x + SHIFT, x)) - where(low, E.log(where(low, product, 1.0)), 0.0)
-    y = where(near_two, two * poly(where(near_two, two, 0.0), T.LGAMMA_TWO64), general)
-    y = where(near_one, one * poly(where(near_one, one, 0.0), T.LGAMMA_ONE64), y)
+    """log Gamma(x), x > 0: below 8 moved into [0.7, 2.5], where polynomials carry the zeros at 1 and 2; Stirling above."""
+    z, product = where(x < SHIFT, x, 1.0), E.const(1.0, x.dtype)
+    for _ in range(6):
+        big = z >= 2.5
+        z = where(big, z - 1, z)
+        product = where(big, product * z, product)
+    small = z < 0.7
+    t = where(small, z + 1, z)
+    one = t < 1.5
+    a, b = where(one, t - 1, 0.0), where(one, 0.0, t - 2)
+    near = where(one, a * poly(a, T.LGAMMA_ONE64), b * poly(b, T.LGAMMA_TWO64))
+    moved = E.log(where(small, z, product))
+    y = where(x < SHIFT, where(small, near - moved, near + moved), stirling(where(x < SHIFT, float(SHIFT), x)))
     return where(x == INF, INF, y)
 
 
