@@ -16,9 +16,10 @@ from flambeau.optim.algorithms import (
     SparseAdam,
 )
 from flambeau.optim.lbfgs import LBFGS
+from flambeau.optim.matrices import Adafactor, Muon
 from flambeau.optim.optimizer import Optimizer
 
 __all__ = [
-    "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
-    "Rprop", "SparseAdam", "lr_scheduler", "swa_utils",
+    "ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam", "Optimizer",
+    "RAdam", "RMSprop", "Rprop", "SparseAdam", "lr_scheduler", "swa_utils",
 ]  # fmt: skip

@@ -6,16 +6,92 @@ import functools
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from ctypes import c_float
 from itertools import chain
 from typing import Any
 
 from flambeau.autograd.graph import Handle
 from flambeau.autograd.modes import enable_grad, no_grad
+from flambeau.core import dtypes as dt
 from flambeau.tensor.tensor import Tensor
 
 Params = Iterable[Any]
 _global_pre: OrderedDict = OrderedDict()
 _global_post: OrderedDict = OrderedDict()
+
+
+def not_negative(label: str) -> Callable:
+    """A rule: 0 <= value."""
+
+    def rule(value) -> None:
+        if not 0.0 <= value:
+            raise ValueError(f"Invalid {label}: {value}")
+
+    return rule
+
+
+def check_betas(betas) -> None:
+    for i, b in enumerate(betas):
+        if not 0.0 <= b < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {b}")
+
+
+def check_rho(rho) -> None:
+    if not 0.0 <= rho <= 1.0:
+        raise ValueError(f"Invalid rho value: {rho}")
+
+
+def check_etas(etas) -> None:
+    if not 0.0 < etas[0] < 1.0 < etas[1]:
+        raise ValueError(f"Invalid eta values: {etas[0]}, {etas[1]}")
+
+
+RULES = {
+    "lr": not_negative("learning rate"), "eps": not_negative("epsilon value"), "betas": check_betas, "rho": check_rho,
+    "etas": check_etas,
+} | {
+    name: not_negative(f"{name} value")
+    for name in ("weight_decay", "momentum", "momentum_decay", "lr_decay", "initial_accumulator_value")
+}  # fmt: skip
+
+
+def checked(defaults: dict) -> dict:
+    """An optimizer's options, each held to its rule; those that choose PyTorch's implementation are only accepted."""
+    check_single(defaults["lr"])
+    for name, rule in RULES.items():
+        if name in defaults:
+            rule(defaults[name])
+    if defaults.get("differentiable"):
+        raise NotImplementedError("differentiable=True is not implemented: optimizer steps are not recorded")
+    if defaults.get("fused") and defaults.get("foreach"):
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+    return defaults
+
+
+def check_single(lr) -> None:
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+
+
+def require(ok, what: str, value) -> None:
+    if not ok:
+        raise ValueError(f"{what}: {value}")
+
+
+def sign(group: dict) -> float:
+    """What the gradient is multiplied with."""
+    return -1.0 if group["maximize"] else 1.0
+
+
+def advance(state: dict) -> float:
+    """Count a step and return its number."""
+    step = state["step"]
+    if step._dtype is dt.float32 and not step._shape:
+        cell = c_float.from_address(step._ptr)
+        cell.value = count = cell.value + 1.0
+        step._vc.version += 1
+        return count
+    return step.add_(1).item()
 
 
 class _Required:
@@ -39,7 +115,7 @@ def register_optimizer_step_post_hook(hook: Callable) -> Handle:
 class Optimizer:
     """Holds parameters in groups with options, and per-parameter state.
 
-    A subclass gives `_update(p, g, state, group)`, which changes p in place (state is a dict, empty at first).
+    A subclass gives `_update(p, g, state, options)`, which changes p and its state in place; or, as in PyTorch, step().
     Source:   torch.optim.Optimizer
     """
 
@@ -91,7 +167,10 @@ class Optimizer:
                 "will change between runs. Please use a list instead."
             )
         params = list(params)
-        if params and isinstance(params[0], tuple):
+        named = [isinstance(p, tuple) for p in params]
+        if any(named):
+            if not all(named):
+                raise ValueError("all optimizer params should be with/without names. Some param names are missing")
             param_group["param_names"] = [n for n, _ in params]
             params = [p for _, p in params]
         for p in params:
@@ -136,20 +215,21 @@ class Optimizer:
                 loss = closure()
         with no_grad():
             for group in self.param_groups:
-                self._group(group)
+                options = self._options(group)
                 for p in group["params"]:
                     g = p._grad
-                    if g is not None:
-                        if getattr(g, "is_sparse", False):
-                            raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
-                        state = self.state.get(p)
-                        if state is not None:
-                            self._update(p, g, state, group)
-                            continue
-                        state = {}
-                        self._update(p, g, state, group)
-                        if state:
-                            self.state[p] = state
+                    if g is None:
+                        continue
+                    if g.is_sparse:
+                        raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
+                    state = self.state.get(p)
+                    if state:
+                        self._update(p, g, state, options)
+                        continue
+                    state = self._start(p, group)
+                    self._update(p, g, state, options)
+                    if state:
+                        self.state[p] = state
         return loss
 
     def __init_subclass__(cls, **kwargs):
@@ -157,10 +237,15 @@ class Optimizer:
         if "step" in cls.__dict__ and not hasattr(cls.step, "hooked"):
             cls.step = with_hooks(cls.step)
 
-    def _group(self, group: dict) -> None:
-        """What a step does once per group."""
+    def _start(self, p, group: dict) -> dict:
+        """The state of a parameter before its first step, in PyTorch's order."""
+        return {}
 
-    def _update(self, p, g, state: dict, group: dict) -> None:
+    def _options(self, group: dict):
+        """What _update is given of a group: worked out once per step."""
+        return group
+
+    def _update(self, p, g, state: dict, options) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no step: define step() (or _update())")
 
     # saving ---------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ CASES = [
     *combine("ASGD", t0=(None, 4.0), lambd=(None, 0.1), **DECAY),
     *combine("Rprop", etas=(None, (0.3, 1.5)), step_sizes=(None, (1e-3, 0.02)), maximize=(None, True)),
     *combine("Adafactor", lr=(None, 0.1), weight_decay=(None, 0.1), maximize=(None, True)),
-    *combine("Adafactor", d=(0.3,), eps=((1e-6, 1e-2),), beta2_decay=(-0.5,)),
+    *combine("Adafactor", d=(1.3,), eps=((1e-6, 1e-2),), beta2_decay=(-0.5,)),
     *combine("Muon", nesterov=(None, False), weight_decay=(None, 0), adjust_lr_fn=(None, "match_rms_adamw")),
     *combine("Muon", ns_steps=(3,), momentum=(0.5,)),
     *combine("LBFGS", line_search_fn=(None, "strong_wolfe"), history_size=(None, 2), lr=(None, 0.3)),
