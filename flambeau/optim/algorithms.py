@@ -5,6 +5,7 @@ from __future__ import annotations
 from flambeau.ops.create import full, zeros_like
 from flambeau.optim import kernels as K
 from flambeau.optim.optimizer import Optimizer, advance, checked, require, sign
+from flambeau.tensor.tensor import Tensor
 
 
 def counter(value: float = 0.0):
@@ -17,7 +18,29 @@ def started(p, *names: str) -> dict:
     return {"step": counter()} | {n: zeros_like(p) for n in names}
 
 
-class SGD(Optimizer):
+NUMBERS = ("step", "eta", "mu", "mu_product")  # state that is a number: tensors now, Python's in old files
+ABSENT = {
+    "momentum": 0, "centered": False, "nesterov": False, "amsgrad": False, "maximize": False, "foreach": None,
+    "capturable": False, "differentiable": False, "fused": None, "decoupled_weight_decay": False,
+}  # fmt: skip
+
+
+class Algorithm(Optimizer):
+    """An optimizer of PyTorch's, which reads the state that its older versions saved."""
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, value in ABSENT.items():
+                if name in self.defaults:
+                    group.setdefault(name, value)
+        for values in self.state.values():
+            for name in NUMBERS:
+                if name in values and not isinstance(values[name], Tensor):
+                    values[name] = counter(float(values[name]))
+
+
+class SGD(Algorithm):
     """p - lr g, with momentum (Sutskever et al., 2013).
 
     Source:   torch.optim.SGD
@@ -49,7 +72,7 @@ class SGD(Optimizer):
         K.sgd_momentum((p, g, buffer), *numbers, momentum, keep, nesterov)
 
 
-class Moments(Optimizer):
+class Moments(Algorithm):
     """What the Adam family shares: the first two moments, decay in the gradient or apart from it."""
 
     def _start(self, p, group):
@@ -160,7 +183,7 @@ class RAdam(Moments):
         K.radam((p, g, state["exp_avg"], state["exp_avg_sq"]), lr, 1 - b1**step, c2**0.5, rect, *tail)
 
 
-class Adamax(Optimizer):
+class Adamax(Algorithm):
     """Adam by the infinity norm (Kingma and Ba, 2014).
 
     Source:   torch.optim.Adamax
@@ -182,7 +205,7 @@ class Adamax(Optimizer):
                  float(group["eps"]), float(group["weight_decay"]), sign(group), 1 - b1, b2)  # fmt: skip
 
 
-class Adagrad(Optimizer):
+class Adagrad(Algorithm):
     """Steps by the root of the sum of g^2 (Duchi et al., 2011).
 
     Source:   torch.optim.Adagrad
@@ -213,7 +236,7 @@ class Adagrad(Optimizer):
         K.adagrad((p, g, state["sum"]), lr, float(group["eps"]), float(group["weight_decay"]), sign(group))
 
 
-class Adadelta(Optimizer):
+class Adadelta(Algorithm):
     """Steps in the ratio of running root mean squares (Zeiler, 2012).
 
     Source:   torch.optim.Adadelta
@@ -236,7 +259,7 @@ class Adadelta(Optimizer):
                    float(group["eps"]), float(group["weight_decay"]), sign(group))  # fmt: skip
 
 
-class RMSprop(Optimizer):
+class RMSprop(Algorithm):
     """Steps by a running root mean square of g (Hinton, 2012).
 
     Source:   torch.optim.RMSprop
@@ -266,7 +289,7 @@ class RMSprop(Optimizer):
             (K.rmsprop_centered if group["centered"] else K.rmsprop)(tensors, *numbers)
 
 
-class Rprop(Optimizer):
+class Rprop(Algorithm):
     """Step sizes by the signs of successive gradients (Riedmiller and Braun, 1993).
 
     Source:   torch.optim.Rprop
@@ -289,7 +312,7 @@ class Rprop(Optimizer):
                 *map(float, group["step_sizes"]))  # fmt: skip
 
 
-class ASGD(Optimizer):
+class ASGD(Algorithm):
     """Averaged stochastic gradient descent (Polyak and Juditsky, 1992).
 
     Source:   torch.optim.ASGD
@@ -313,7 +336,7 @@ class ASGD(Optimizer):
         state["mu"].fill_(1 / max(1.0, step - group["t0"]))
 
 
-class SparseAdam(Optimizer):
+class SparseAdam(Algorithm):
     """Adam for sparse gradients, which do not exist here: gradients are dense, so use Adam.
 
     Source:   torch.optim.SparseAdam

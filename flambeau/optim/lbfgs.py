@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flambeau.autograd.modes import enable_grad, no_grad
 from flambeau.ops.join import cat
-from flambeau.optim.optimizer import Optimizer
+from flambeau.optim.optimizer import Optimizer, checked
+from flambeau.tensor.tensor import Tensor
 
 
 def cubic_minimum(x1, f1, g1, x2, f2, g2, bounds=None):
@@ -24,63 +25,62 @@ def cubic_minimum(x1, f1, g1, x2, f2, g2, bounds=None):
 
 def strong_wolfe(evaluate, x, t, d, f, g, slope, c1=1e-4, c2=0.9, tolerance=1e-9, most=25):
     """(f, g, step, evaluations) of a step that meets the strong Wolfe conditions, or the best one seen."""
-    d_norm = d.abs().max().item()
-    g = g.clone()
-    f_new, g_new = evaluate(x, t, d)
-    evaluations, slope_new = 1, g_new.dot(d).item()
-    t_old, f_old, g_old, slope_old = 0.0, f, g, slope
-    done, n = False, 0
-    while n < most:
-        if f_new > f + c1 * t * slope or (n > 1 and f_new >= f_old):
-            ends = [(t_old, f_old, g_old, slope_old), (t, f_new, g_new.clone(), slope_new)]
-            break
-        if abs(slope_new) <= -c2 * slope:
-            ends, done = [(t, f_new, g_new, slope_new)], True
-            break
-        if slope_new >= 0:
-            ends = [(t_old, f_old, g_old, slope_old), (t, f_new, g_new.clone(), slope_new)]
-            break
-        least, highest = t + 0.01 * (t - t_old), t * 10
-        before = t
-        t = cubic_minimum(t_old, f_old, slope_old, t, f_new, slope_new, (least, highest))
-        t_old, f_old, g_old, slope_old = before, f_new, g_new.clone(), slope_new
-        f_new, g_new = evaluate(x, t, d)
-        evaluations, slope_new, n = evaluations + 1, g_new.dot(d).item(), n + 1
-    else:
-        ends = [(0.0, f, g, slope), (t, f_new, g_new, slope_new)]
-    if len(ends) == 1:
-        t, f_new, g_new, _ = ends[0]
-        return f_new, g_new, t, evaluations
+    width = largest(d)
+    ends, done, n, evaluations = bracket(evaluate, x, t, d, f, g.clone(), slope, c1, c2, most)
     stuck = False
-    low, high = (0, 1) if ends[0][1] <= ends[1][1] else (1, 0)
+    low = 0 if ends[0][1] <= ends[-1][1] else 1
     while not done and n < most:
         a, b = ends[0][0], ends[1][0]
-        if abs(b - a) * d_norm < tolerance:
+        if abs(b - a) * width < tolerance:
             break
         t = cubic_minimum(*(ends[0][i] for i in (0, 1, 3)), *(ends[1][i] for i in (0, 1, 3)))
-        margin = 0.1 * (max(a, b) - min(a, b))
-        if min(max(a, b) - t, t - min(a, b)) < margin:
-            if stuck or t >= max(a, b) or t <= min(a, b):
-                t = max(a, b) - margin if abs(t - max(a, b)) < abs(t - min(a, b)) else min(a, b) + margin
-                stuck = False
-            else:
-                stuck = True
+        t, stuck = inside(t, a, b, stuck)
+        point = measured(evaluate, x, t, d)
+        evaluations, n = evaluations + 1, n + 1
+        if point[1] > f + c1 * t * slope or point[1] >= ends[low][1]:
+            ends[1 - low] = point
+            low = 0 if ends[0][1] <= ends[1][1] else 1
         else:
-            stuck = False
-        f_new, g_new = evaluate(x, t, d)
-        evaluations, slope_new, n = evaluations + 1, g_new.dot(d).item(), n + 1
-        point = (t, f_new, g_new.clone(), slope_new)
-        if f_new > f + c1 * t * slope or f_new >= ends[low][1]:
-            ends[high] = point
-            low, high = (0, 1) if ends[0][1] <= ends[1][1] else (1, 0)
-        else:
-            if abs(slope_new) <= -c2 * slope:
+            if abs(point[3]) <= -c2 * slope:
                 done = True
-            elif slope_new * (ends[high][0] - ends[low][0]) >= 0:
-                ends[high] = ends[low]
+            elif point[3] * (ends[1 - low][0] - ends[low][0]) >= 0:
+                ends[1 - low] = ends[low]
             ends[low] = point
-    t, f_new, g_new, _ = ends[low]
-    return f_new, g_new, t, evaluations
+    t, f, g, _ = ends[low]
+    return f, g, t, evaluations
+
+
+def measured(evaluate, x, t, d) -> tuple:
+    """(t, f, g, slope) at x + t d."""
+    f, g = evaluate(x, t, d)
+    return t, f, g, g.dot(d).item()
+
+
+def bracket(evaluate, x, t, d, f, g, slope, c1, c2, most) -> tuple:
+    """(ends, done, iterations, evaluations): one good point, or two with a good one between them."""
+    before, point = (0.0, f, g, slope), measured(evaluate, x, t, d)
+    for n in range(most):
+        if point[1] > f + c1 * t * slope or n > 1 and point[1] >= before[1]:
+            return [before, point], False, n, n + 1
+        if abs(point[3]) <= -c2 * slope:
+            return [point], True, n, n + 1
+        if point[3] >= 0:
+            return [before, point], False, n, n + 1
+        bounds = (t + 0.01 * (t - before[0]), t * 10)
+        t = cubic_minimum(before[0], before[1], before[3], t, point[1], point[3], bounds)
+        before, point = point, measured(evaluate, x, t, d)
+    return [(0.0, f, g, slope), point], False, most, most + 1
+
+
+def inside(t, a, b, stuck: bool) -> tuple:
+    """(t, stuck): a trial that stays too near an end is moved a tenth of the way in."""
+    low, high = min(a, b), max(a, b)
+    margin = 0.1 * (high - low)
+    if min(high - t, t - low) >= margin:
+        return t, False
+    if stuck or t >= high or t <= low:
+        return (high - margin if abs(t - high) < abs(t - low) else low + margin), False
+    return t, True
 
 
 class LBFGS(Optimizer):
@@ -89,19 +89,19 @@ class LBFGS(Optimizer):
     Source:   torch.optim.LBFGS
     """
 
-    def __init__(self, params, lr=1.0, max_iter=20, max_eval=None, tolerance_grad=1e-7, tolerance_change=1e-9,
+    def __init__(self, params, lr=1, max_iter=20, max_eval=None, tolerance_grad=1e-7, tolerance_change=1e-9,
                  history_size=100, line_search_fn=None):  # fmt: skip
-        if not float(lr) >= 0:
-            raise ValueError(f"Invalid learning rate: {lr}")
-        defaults = {
+        super().__init__(params, checked({
             "lr": lr, "max_iter": max_iter, "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
             "tolerance_grad": tolerance_grad, "tolerance_change": tolerance_change, "history_size": history_size,
             "line_search_fn": line_search_fn,
-        }  # fmt: skip
-        super().__init__(params, defaults)
+        }))  # fmt: skip
         if len(self.param_groups) != 1:
             raise ValueError("LBFGS doesn't support per-parameter options (parameter groups)")
         self._params = self.param_groups[0]["params"]
+
+    def __getstate__(self):
+        return super().__getstate__() | {"_params": self._params}
 
     def _flat_grad(self):
         return cat([(p.new_zeros(p.numel()) if p.grad is None else p.grad.reshape(-1)) for p in self._params])
@@ -115,8 +115,7 @@ class LBFGS(Optimizer):
 
     def _evaluate(self, closure, start, t, direction):
         self._move(t, direction)
-        with enable_grad():
-            loss = float(closure())
+        loss = float(closure())
         grad = self._flat_grad()
         for p, old in zip(self._params, start, strict=True):
             p.copy_(old)
@@ -125,80 +124,92 @@ class LBFGS(Optimizer):
     def step(self, closure):
         """Up to max_iter iterations; returns the first loss."""
         with no_grad():
-            return self._steps(closure)
+            return self._iterate(enable_grad()(closure))
 
-    def _steps(self, closure):
-        group = self.param_groups[0]
-        lr, search = float(group["lr"]), group["line_search_fn"]
-        state = self.state[self._params[0]]
+    def _iterate(self, closure):
+        group, state = self.param_groups[0], self.state[self._params[0]]
         state.setdefault("func_evals", 0)
         state.setdefault("n_iter", 0)
-        with enable_grad():
-            first = closure()
-        loss = float(first)
-        evaluations = 1
+        first = closure()
+        loss, g, evaluations = float(first), self._flat_grad(), 1
         state["func_evals"] += 1
-        g = self._flat_grad()
-        if g.abs().max() <= group["tolerance_grad"]:
+        if largest(g) <= group["tolerance_grad"]:
             return first
-        d, t = state.get("d"), state.get("t")
-        old_dirs, old_stps, ro = state.get("old_dirs"), state.get("old_stps"), state.get("ro")
-        diag, before, before_loss = state.get("H_diag"), state.get("prev_flat_grad"), state.get("prev_loss")
-        n = 0
-        while n < group["max_iter"]:
-            n += 1
+        memory = {k: state.get(k) for k in MEMORY}
+        for n in range(1, group["max_iter"] + 1):
             state["n_iter"] += 1
-            if state["n_iter"] == 1:
-                d, old_dirs, old_stps, ro, diag = g.neg(), [], [], [], 1
-            else:
-                y, s = g.sub(before), d.mul(t)
-                ys = float(y.dot(s))
-                if ys > 1e-10:
-                    if len(old_dirs) == group["history_size"]:
-                        for history in (old_dirs, old_stps, ro):
-                            history.pop(0)
-                    old_dirs.append(y)
-                    old_stps.append(s)
-                    ro.append(1.0 / ys)
-                    diag = ys / float(y.dot(y))
-                q, al = g.neg(), [0.0] * len(old_dirs)
-                for i in range(len(old_dirs) - 1, -1, -1):
-                    al[i] = float(old_stps[i].dot(q)) * ro[i]
-                    q.add_(old_dirs[i], alpha=-al[i])
-                d = q.mul(diag)
-                for i in range(len(old_dirs)):
-                    d.add_(old_stps[i], alpha=al[i] - float(old_dirs[i].dot(d)) * ro[i])
-            before, before_loss = g.clone(), loss
+            direct(memory, state, g, group["history_size"])
+            memory["prev_flat_grad"], memory["prev_loss"] = g.clone(), loss
+            d, lr = memory["d"], group["lr"]
+            lr = lr.item() if isinstance(lr, Tensor) else lr
             t = min(1.0, 1.0 / float(g.abs().sum())) * lr if state["n_iter"] == 1 else lr
+            memory["t"] = t
             slope = float(g.dot(d))
             if slope > -group["tolerance_change"]:
                 break
-            count = 0
-            if search is not None:
-                if search != "strong_wolfe":
-                    raise RuntimeError("only 'strong_wolfe' is supported")
-                start = [p.clone() for p in self._params]
-                loss, g, t, count = strong_wolfe(
-                    lambda x, a, b: self._evaluate(closure, x, a, b), start, t, d, loss, g, slope)  # fmt: skip
-                self._move(t, d)
-                done = bool(g.abs().max() <= group["tolerance_grad"])
-            else:
-                self._move(t, d)
-                done = False
-                if n != group["max_iter"]:
-                    with enable_grad():
-                        loss = float(closure())
-                    g = self._flat_grad()
-                    done = bool(g.abs().max() <= group["tolerance_grad"])
-                    count = 1
+            last = n == group["max_iter"]
+            loss, g, t, count = self._advance(closure, group, loss, g, t, d, slope, evaluations, last)
+            memory["t"] = t
             evaluations += count
             state["func_evals"] += count
-            if n == group["max_iter"] or evaluations >= group["max_eval"] or done:
+            if last or evaluations >= group["max_eval"]:
                 break
-            if float(d.mul(t).abs().max()) <= group["tolerance_change"]:
+            if largest(g) <= group["tolerance_grad"] or largest(d.mul(t)) <= group["tolerance_change"]:
                 break
-            if abs(loss - before_loss) < group["tolerance_change"]:
+            if abs(loss - memory["prev_loss"]) < group["tolerance_change"]:
                 break
-        state.update(d=d, t=t, old_dirs=old_dirs, old_stps=old_stps, ro=ro, H_diag=diag, prev_flat_grad=before,
-                     prev_loss=before_loss)  # fmt: skip
+        state.update(memory)
         return first
+
+    def _advance(self, closure, group, loss, g, t, d, slope, evaluations, last):
+        """Move along d; (loss, gradient, step, evaluations) there."""
+        if group["line_search_fn"] is None:
+            self._move(t, d)
+            if last:  # nobody will look at the loss there
+                return loss, g, t, 0
+            loss = float(closure())
+            return loss, self._flat_grad(), t, 1
+        if group["line_search_fn"] != "strong_wolfe":
+            raise RuntimeError("only 'strong_wolfe' is supported")
+        start = [p.clone() for p in self._params]
+
+        def evaluate(x, a, b):
+            return self._evaluate(closure, x, a, b)
+
+        loss, g, t, count = strong_wolfe(evaluate, start, t, d, loss, g, slope, most=group["max_eval"] - evaluations)
+        self._move(t, d)
+        return loss, g, t, count
+
+
+MEMORY = ("d", "t", "old_dirs", "old_stps", "ro", "H_diag", "prev_flat_grad", "prev_loss")
+
+
+def largest(x) -> float:
+    """max |x|."""
+    return x.abs().max().item()
+
+
+def direct(memory: dict, state: dict, g, history_size: int) -> None:
+    """Take the last step into the history, and make d = -H g, H the inverse Hessian the history implies."""
+    if state["n_iter"] == 1:
+        memory.update(d=g.neg(), old_dirs=[], old_stps=[], ro=[], H_diag=1)
+        return
+    dirs, steps, ro = memory["old_dirs"], memory["old_stps"], memory["ro"]
+    y, s = g.sub(memory["prev_flat_grad"]), memory["d"].mul(memory["t"])
+    ys = y.dot(s)
+    if ys.item() > 1e-10:
+        for history, new in ((dirs, y), (steps, s), (ro, 1.0 / ys)):
+            if len(history) == history_size:
+                history.pop(0)
+            history.append(new)
+        memory["H_diag"] = ys / y.dot(y)
+    al = state.setdefault("al", [None] * history_size)
+    q = g.neg()
+    for i in range(len(dirs) - 1, -1, -1):
+        al[i] = steps[i].dot(q) * ro[i]
+        q.add_(dirs[i], alpha=-al[i].item())
+    d = q.mul(memory["H_diag"])
+    for i in range(len(dirs)):
+        be = dirs[i].dot(d) * ro[i]
+        d.add_(steps[i], alpha=(al[i] - be).item())
+    memory["d"] = d

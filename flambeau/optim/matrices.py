@@ -112,17 +112,24 @@ class Muon(Optimizer):
 
 
 def orthogonalized(g, coefficients, steps: int, eps: float):
-    """g with singular values near 1: x (a + b G + c G^2), G = x x^T, repeated in bfloat16."""
+    """g with singular values near 1: x <- a x + (b G + c G^2) x, G = x x^T.
+
+    Numerics: values are bfloat16, each line computed in float32 and rounded once, as PyTorch's addmm does
+    """
     if steps >= 100:
         raise ValueError("Number of steps must be less than 100 for computational efficiency")
     if len(coefficients) != 3:
         raise ValueError("Coefficients must be a tuple of exactly 3 values")
     a, b, c = coefficients
     tall = g.size(0) > g.size(1)
-    x = g.to(dt.bfloat16)
-    x = x.T if tall else x
-    x = x / x.norm().clamp(min=eps)
+    x = rounded(g.T if tall else g)
+    x = rounded(x / rounded(x.norm()).clamp(min=eps))
     for _ in range(steps):
-        gram = x @ x.T
-        x = x.addmm(gram.addmm(gram, gram, beta=b, alpha=c), x, beta=a)
+        gram = rounded(x @ x.T)
+        x = rounded(a * x + rounded(b * gram + c * (gram @ gram)) @ x)
     return x.T if tall else x
+
+
+def rounded(x):
+    """The nearest bfloat16 values, as float32."""
+    return x.to(dt.bfloat16).to(dt.float32)

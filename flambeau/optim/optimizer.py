@@ -173,6 +173,12 @@ class Optimizer:
                 raise ValueError("all optimizer params should be with/without names. Some param names are missing")
             param_group["param_names"] = [n for n, _ in params]
             params = [p for _, p in params]
+        if any(("param_names" in g) != ("param_names" in param_group) for g in self.param_groups):
+            kind = "with" if any(named) else "without"
+            raise ValueError(
+                "all optimizer param groups should be with/without names. "
+                f"cannot add param group {kind} names to the optimizer"
+            )
         for p in params:
             if not isinstance(p, Tensor):
                 raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(p).__name__}")
@@ -296,7 +302,7 @@ class Optimizer:
 
     # hooks ----------------------------------------------------------------------------------------
     def register_step_pre_hook(self, hook: Callable) -> Handle:
-        """Call hook(optimizer, args, kwargs) before each step; it may return new (args, kwargs)."""
+        """Call hook(optimizer, args, kwargs) before each step; args[0] is the optimizer; it may return new (args, kwargs)."""
         return Handle(self._pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable) -> Handle:
@@ -328,11 +334,11 @@ def placed(table: OrderedDict, hook: Callable, prepend: bool) -> Handle:
 
 
 def fitted(p, value, key: str | None = None):
-    """Loaded state for parameter p: copies, floating tensors in p's dtype (step counts as they are)."""
+    """Loaded state for parameter p: copies, in p's dtype if that is floating (step counts as they are)."""
     if isinstance(value, Tensor):
-        if key == "step":
-            return value.clone()
-        return value.detach().to(p.dtype).clone() if p.is_floating_point() and value.is_floating_point() else value.clone()
+        if key == "step" or not p.is_floating_point():
+            return value.detach().clone()
+        return value.detach().to(p.dtype, copy=True)
     if isinstance(value, dict):
         return {k: fitted(p, v, k) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -344,13 +350,16 @@ def with_hooks(step: Callable) -> Callable:
     """step with the hooks around it."""
 
     @functools.wraps(step)
-    def run(self, *args, **kwargs):
+    def run(*args, **kwargs):
+        self = args[0]
         if _global_pre or self._pre_hooks:
             for hook in chain(_global_pre.values(), self._pre_hooks.values()):
                 new = hook(self, args, kwargs)
                 if new is not None:
+                    if not isinstance(new, tuple) or len(new) != 2:
+                        raise RuntimeError(f"{step} must return None or a tuple of (new_args, new_kwargs), but got {new}.")
                     args, kwargs = new
-        out = step(self, *args, **kwargs)
+        out = step(*args, **kwargs)
         if _global_post or self._post_hooks:
             for hook in chain(self._post_hooks.values(), _global_post.values()):
                 hook(self, args, kwargs)

@@ -1,0 +1,132 @@
+"""The tutorial's network on real handwritten digits: python examples/digits.py [--epochs N] [--out FOLDER]
+
+Trains a small convolutional network on the 1,797 digits that scikit-learn ships, with a progress bar, TensorBoard logs (loss,
+accuracy, PR curves, the graph), a checkpoint of the best state, and pictures of the curves and of some predictions.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+import flambeau as torch
+from flambeau import nn
+from flambeau.nn import functional as F
+from flambeau.utils.data import DataLoader
+from flambeau.utils.draw import draw
+from flambeau.utils.tensorboard import SummaryWriter
+from flambeau.utils.training import EarlyStopping, progress
+from flambeau.vision import datasets, utils
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32)
+        self.conv2, self.norm2 = nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64)
+        self.pool, self.drop = nn.MaxPool2d(2), nn.Dropout(0.3)
+        self.fc1, self.fc2 = nn.Linear(64 * 4 * 4, 128), nn.Linear(128, 10)
+
+    def forward(self, x):
+        x = F.relu(self.norm1(self.conv1(x)))
+        x = self.pool(F.relu(self.norm2(self.conv2(x))))
+        x = self.drop(F.relu(self.fc1(torch.flatten(x, 1))))
+        return self.fc2(x)
+
+
+def shifted(images):
+    """Each batch moved by up to one pixel: the labels stay."""
+    dy, dx = (torch.randint(-1, 2, (1,)).item() for _ in range(2))
+    return F.pad(images, (1, 1, 1, 1))[:, :, 1 + dy : 9 + dy, 1 + dx : 9 + dx]
+
+
+def evaluate(net, loader):
+    """(loss, accuracy, probabilities, labels) on held-out images."""
+    net.eval()
+    logits, labels = [], []
+    with torch.no_grad():
+        for x, y in loader:
+            logits.append(net(x))
+            labels.append(y)
+    logits, labels = torch.cat(logits), torch.cat(labels)
+    loss = F.cross_entropy(logits, labels).item()
+    return loss, (logits.argmax(1) == labels).float().mean().item(), logits.softmax(1), labels
+
+
+def pictures(out: Path, history, net, test) -> None:
+    """curves.png and predictions.png."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
+    for name in ("train loss", "test loss"):
+        axes[0].plot([h[name] for h in history], label=name)
+    axes[1].plot([100 * h["accuracy"] for h in history], label="held-out accuracy, %")
+    for axis in axes:
+        axis.set_xlabel("epoch")
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(out / "curves.png", dpi=110)
+    x = test.data[:24]
+    with torch.no_grad():
+        guess = net(x).argmax(1)
+    figure, axes = plt.subplots(3, 8, figsize=(9, 4))
+    for axis, image, label, g in zip(axes.ravel(), x, test.targets, guess, strict=False):
+        axis.imshow(1 - image[0].numpy(), cmap="gray")
+        axis.set_title(f"{g.item()}", color="black" if g == label else "red")
+        axis.axis("off")
+    figure.tight_layout()
+    figure.savefig(out / "predictions.png", dpi=110)
+    plt.close("all")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--out", type=Path, default=Path("runs/digits"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    start = time.perf_counter()
+    train, test = datasets.Digits(train=True), datasets.Digits(train=False)
+    train_loader = DataLoader(train, batch_size=64, shuffle=True)
+    test_loader = DataLoader(test, batch_size=len(test))
+    net = Net()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=args.epochs * len(train_loader))
+    stop, history = EarlyStopping(patience=15, mode="max"), []
+    with SummaryWriter(args.out / "logs") as writer:
+        writer.add_graph(net, train.data[:1])
+        writer.add_image("digits", utils.make_grid(train.data[:32]))
+        bar = progress(range(args.epochs), desc="epochs")
+        for epoch in bar:
+            net.train()
+            total = 0.0
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(net(shifted(x)), y, label_smoothing=0.05)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                total += loss.item() * len(y)
+            test_loss, accuracy, probabilities, labels = evaluate(net, test_loader)
+            history.append({"train loss": total / len(train), "test loss": test_loss, "accuracy": accuracy})
+            for name, value in history[-1].items():
+                writer.add_scalar(name, value, epoch)
+            if hasattr(bar, "set_postfix"):
+                bar.set_postfix(accuracy=f"{100 * accuracy:.1f}%", loss=f"{test_loss:.3f}")
+            if stop(accuracy, net):
+                break
+        net.load_state_dict(stop.best_state)
+        _, accuracy, probabilities, labels = evaluate(net, test_loader)
+        for digit in range(10):
+            writer.add_pr_curve(f"digit {digit}", labels == digit, probabilities[:, digit])
+    torch.save({"model": net.state_dict(), "accuracy": accuracy}, args.out / "best.pt")
+    pictures(args.out, history, net, test)
+    draw(net, test.data[:1], args.out / "network.svg")
+    print(f"held-out accuracy {100 * accuracy:.2f}% on {len(test)} images, {time.perf_counter() - start:.1f} s; see {args.out}/")
+
+
+if __name__ == "__main__":
+    main()
