@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from copy import deepcopy
 
 from flambeau.autograd.modes import no_grad
 from flambeau.nn.modules.batchnorm import _BatchNorm
 from flambeau.nn.modules.module import Module
 from flambeau.ops.create import full
-from flambeau.optim.lr_scheduler import LRScheduler
+from flambeau.optim.lr_scheduler.base import LRScheduler, per_group
 from flambeau.tensor.tensor import Tensor
 
 __all__ = [
@@ -152,23 +151,22 @@ class SWALR(LRScheduler):
     """
 
     def __init__(self, optimizer, swa_lr, anneal_epochs=10, anneal_strategy="cos", last_epoch=-1):
-        rates = list(swa_lr) if isinstance(swa_lr, (list, tuple)) else [swa_lr] * len(optimizer.param_groups)
-        for lr, group in zip(rates, optimizer.param_groups, strict=True):
+        for lr, group in zip(per_group("swa_lr", optimizer, swa_lr), optimizer.param_groups, strict=True):
             group["swa_lr"] = lr
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"anneal_strategy must by one of 'cos' or 'linear', instead got {anneal_strategy}")
+            raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
         if not isinstance(anneal_epochs, int) or anneal_epochs < 0:
             raise ValueError(f"anneal_epochs must be equal or greater than 0, got {anneal_epochs}")
-        self._strategy, self.anneal_epochs = anneal_strategy, anneal_epochs
+        self._anneal_strategy, self.anneal_epochs = anneal_strategy, anneal_epochs
         super().__init__(optimizer, last_epoch)
 
     def _part(self, t: float) -> float:
-        return (1 - math.cos(math.pi * t)) / 2 if self._strategy == "cos" else t
+        return (1 - math.cos(math.pi * t)) / 2 if self._anneal_strategy == "cos" else t
 
-    def get_lr(self):
-        if not self._get_lr_called_within_step:
-            warnings.warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.", UserWarning, stacklevel=2)
+    def _next(self):
         step = self._step_count - 1
+        if self.anneal_epochs == 0:
+            step = max(1, step)
         n = max(1, self.anneal_epochs)
         before = self._part(max(0, min(1, (step - 1) / n)))
         now = self._part(max(0, min(1, step / n)))

@@ -50,6 +50,19 @@ def present(optimizer: Optimizer) -> list:
     return [copied(g["lr"]) for g in optimizer.param_groups]
 
 
+def per_group(name: str, optimizer: Optimizer, value) -> list:
+    """One value per group: a list of as many, or one for all."""
+    n = len(optimizer.param_groups)
+    if not isinstance(value, (list, tuple)):
+        value = [value] * n
+    elif len(value) != n:
+        raise ValueError(
+            f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} values, "
+            f"param_groups has {n}."
+        )
+    return [copied(v) for v in value]
+
+
 def saved_function(fn):
     """What is saved of a function: nothing; of a callable object: its attributes."""
     return None if fn is None or isinstance(fn, types.FunctionType) else fn.__dict__.copy()

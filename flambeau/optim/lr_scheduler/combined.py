@@ -4,24 +4,64 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from flambeau.optim.lr_scheduler.base import LRScheduler, set_rate
+from flambeau.optim.lr_scheduler.base import LRScheduler, present, set_rate
+from flambeau.optim.lr_scheduler.plateau import ReduceLROnPlateau
 
 
-class SequentialLR(LRScheduler):
+def check_parts(name: str, optimizer, schedulers) -> None:
+    """Parts of a combination are schedules of its optimizer that need no metric."""
+    for i, s in enumerate(schedulers):
+        if not hasattr(s, "optimizer"):
+            raise TypeError(f"{name} at index {i} should have `optimizer` as its attribute.")
+        if isinstance(s, ReduceLROnPlateau):
+            raise ValueError(
+                f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs to be specified "
+                f"when calling `step`, but got one at index {i} in the given schedulers sequence."
+            )
+        if s.optimizer is not optimizer:
+            raise ValueError(
+                f"{name} expects all schedulers to belong to the same optimizer, but got scheduler {type(s).__name__} at "
+                f"index {i} has {s.optimizer}, which is different from {type(optimizer).__name__}."
+            )
+
+
+class Combined(LRScheduler):
+    """Schedules within a schedule, saved with it."""
+
+    _schedulers: list
+
+    def state_dict(self):
+        """The schedules' states under _schedulers."""
+        state = {k: v for k, v in self.__dict__.items() if k not in ("optimizer", "_schedulers")}
+        return state | {"_schedulers": [s.state_dict() for s in self._schedulers]}
+
+    def load_state_dict(self, state_dict):
+        """Continue from state_dict()."""
+        self.__dict__.update({k: v for k, v in state_dict.items() if k != "_schedulers"})
+        for s, saved in zip(self._schedulers, state_dict["_schedulers"], strict=True):
+            s.load_state_dict(saved)
+
+
+def undo(scheduler) -> None:
+    """Take back the step that construction made, of all parts."""
+    if hasattr(scheduler, "_schedulers"):
+        for s in scheduler._schedulers:
+            undo(s)
+    elif hasattr(scheduler, "last_epoch"):
+        scheduler.last_epoch -= 1
+
+
+class SequentialLR(Combined):
     """One schedule after another, changed at milestones.
 
     Source:   torch.optim.lr_scheduler.SequentialLR
     """
 
     def __init__(self, optimizer, schedulers, milestones, last_epoch=-1):
+        name = type(self).__name__
         if len(schedulers) < 1:
-            raise ValueError(f"{type(self).__name__} expects at least one scheduler to be chained, but got no scheduler.")
-        for i, s in enumerate(schedulers):
-            if s.optimizer is not optimizer:
-                raise ValueError(
-                    f"{type(self).__name__} expects all schedulers to belong to the same optimizer, but got scheduler "
-                    f"{type(s).__name__} at index {i} has {s.optimizer}, which is different from {optimizer}."
-                )
+            raise ValueError(f"{name} expects at least one scheduler, but got no scheduler.")
+        check_parts(name, optimizer, schedulers)
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
                 "Sequential Schedulers expects number of schedulers provided to be one more than the number of milestone "
@@ -32,10 +72,10 @@ class SequentialLR(LRScheduler):
         self.last_epoch = last_epoch + 1
         for group in optimizer.param_groups:
             set_rate(group, group["initial_lr"])
-        for s in schedulers:
-            s.last_epoch -= 1
-        schedulers[0]._initial_step()
-        self._last_lr = schedulers[0].get_last_lr()
+        undo(self)
+        first = schedulers[bisect_right(milestones, 0)]
+        first._initial_step()
+        self._last_lr = first.get_last_lr()
 
     def step(self):  # type: ignore[override]
         """One step of the schedule that is on."""
@@ -43,46 +83,29 @@ class SequentialLR(LRScheduler):
         i = bisect_right(self._milestones, self.last_epoch)
         s = self._schedulers[i]
         if i > 0 and self._milestones[i - 1] == self.last_epoch:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                s.step(0)
+            s._update_lr(0)
         else:
             s.step()
         self._last_lr = s.get_last_lr()
 
-    def state_dict(self):
-        """The schedules' states under _schedulers."""
-        state = {k: v for k, v in self.__dict__.items() if k not in ("optimizer", "_schedulers")}
-        return state | {"_schedulers": [s.state_dict() for s in self._schedulers]}
 
-    def load_state_dict(self, state_dict):
-        """Continue from state_dict()."""
-        state = dict(state_dict)
-        for s, saved in zip(self._schedulers, state.pop("_schedulers"), strict=True):
-            s.load_state_dict(saved)
-        self.__dict__.update(state)
-
-
-class ChainedScheduler(LRScheduler):
+class ChainedScheduler(Combined):
     """Several schedules at once, each changing what the one before left.
 
     Source:   torch.optim.lr_scheduler.ChainedScheduler
     """
 
     def __init__(self, schedulers, optimizer=None):
+        name = type(self).__name__
         if len(schedulers) < 1:
-            raise ValueError(f"{type(self).__name__} expects at least one scheduler to be chained, but got no scheduler.")
-        optimizer = optimizer or schedulers[0].optimizer
-        if any(s.optimizer is not optimizer for s in schedulers):
-            raise ValueError(f"{type(self).__name__} expects all schedulers to belong to the same optimizer")
-        self._schedulers, self.optimizer = schedulers, optimizer
-        self._last_lr = [copied(g["lr"]) for g in optimizer.param_groups]
+            raise ValueError(f"{name} expects at least one scheduler to be chained, but got no scheduler.")
+        self.optimizer = optimizer or schedulers[0].optimizer
+        check_parts(name, self.optimizer, schedulers)
+        self._schedulers = schedulers
+        self._last_lr = present(self.optimizer)
 
     def step(self):  # type: ignore[override]
         """One step of every schedule."""
         for s in self._schedulers:
             s.step()
-        self._last_lr = [copied(g["lr"]) for g in self.optimizer.param_groups]
-
-    state_dict = SequentialLR.state_dict
-    load_state_dict = SequentialLR.load_state_dict
+        self._last_lr = present(self.optimizer)

@@ -8,7 +8,7 @@ from collections import Counter
 from flambeau.optim.lr_scheduler.base import LRScheduler, saved_function
 
 
-def per_group(optimizer, fn) -> list:
+def functions(optimizer, fn) -> list:
     """One function per group."""
     if not isinstance(fn, (list, tuple)):
         return [fn] * len(optimizer.param_groups)
@@ -24,7 +24,7 @@ class LambdaLR(LRScheduler):
     """
 
     def __init__(self, optimizer, lr_lambda, last_epoch=-1):
-        self.lr_lambdas = per_group(optimizer, lr_lambda)
+        self.lr_lambdas = functions(optimizer, lr_lambda)
         super().__init__(optimizer, last_epoch)
 
     def state_dict(self):
@@ -134,13 +134,16 @@ class LinearLR(LRScheduler):
     def _next(self):
         if self.last_epoch == 0:
             return [lr * self.start_factor for lr in self.rates()]
-X = self.end_factor - self.start_factor
+        if self._is_initial or self.last_epoch > self.total_iters:
+            return self.rates()
+        gain = self.end_factor - self.start_factor
         f = 1.0 + gain / (self.total_iters * self.start_factor + (self.last_epoch - 1) * gain)
         return [lr * f for lr in self.rates()]
 
     def _get_closed_form_lr(self):
-        part = min(self.total_iters, self.last_epoch) / self.total_iters
-        return [base * (self.start_factor + (self.end_factor - self.start_factor) * part) for base in self.base_lrs]
+        gain = self.end_factor - self.start_factor
+        f = self.start_factor + gain * min(self.total_iters, self.last_epoch) / self.total_iters
+        return [base * f for base in self.base_lrs]
 
 
 class ExponentialLR(LRScheduler):
@@ -154,7 +157,7 @@ class ExponentialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _next(self):
-        return self.rates() if self.last_epoch == 0 else [lr * self.gamma for lr in self.rates()]
+        return self.rates() if self._is_initial else [lr * self.gamma for lr in self.rates()]
 
     def _get_closed_form_lr(self):
         return [base * self.gamma**self.last_epoch for base in self.base_lrs]
@@ -171,7 +174,7 @@ class PolynomialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _next(self):
-        if self.last_epoch == 0 or self.last_epoch > self.total_iters:
+        if self._is_initial or self.last_epoch > self.total_iters:
             return self.rates()
         f = ((1.0 - self.last_epoch / self.total_iters) / (1.0 - (self.last_epoch - 1) / self.total_iters)) ** self.power
         return [lr * f for lr in self.rates()]

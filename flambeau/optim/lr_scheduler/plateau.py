@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from flambeau.optim.lr_scheduler.base import EPOCH_WARNING, LRScheduler, set_rate
+from flambeau.optim.lr_scheduler.base import EPOCH_WARNING, LRScheduler, present, set_rate
 from flambeau.optim.optimizer import Optimizer
 
 
@@ -35,11 +35,12 @@ class ReduceLROnPlateau(LRScheduler):
         self.optimizer, self.factor, self.patience, self.cooldown, self.eps = optimizer, factor, patience, cooldown, eps
         self.mode, self.threshold, self.threshold_mode = mode, threshold, threshold_mode
         self.last_epoch = 0
-        self._last_lr = [g["lr"] for g in groups]
+        self._last_lr = present(optimizer)
+        self.mode_worse = math.inf if mode == "min" else -math.inf
         self._reset()
 
     def _reset(self):
-        self.best = math.inf if self.mode == "min" else -math.inf
+        self.best = self.mode_worse
         self.cooldown_counter = self.num_bad_epochs = 0
 
     def step(self, metrics, epoch=None):  # type: ignore[override]
@@ -50,7 +51,7 @@ class ReduceLROnPlateau(LRScheduler):
         else:
             warnings.warn(EPOCH_WARNING, UserWarning, stacklevel=2)
         self.last_epoch = epoch
-        if self.is_better(value, self.best):
+        if self._is_better(value, self.best):
             self.best, self.num_bad_epochs = value, 0
         else:
             self.num_bad_epochs += 1
@@ -58,14 +59,22 @@ class ReduceLROnPlateau(LRScheduler):
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
-            self._reduce_lr()
+            self._reduce_lr(epoch)
             self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
-        self._last_lr = [g["lr"] for g in self.optimizer.param_groups]
+        self._last_lr = present(self.optimizer)
 
-    def _reduce_lr(self):
-        for i, group in enumerate(self.optimizer.param_groups):
+    def _reduce_lr(self, epoch):
+        groups = self.optimizer.param_groups
+        if len(groups) != len(self.min_lrs):
+            if self.default_min_lr is None:
+                raise RuntimeError(
+                    f"The number of param groups in the `optimizer` ({len(groups)}) differs from when `ReduceLROnPlateau` "
+                    f"was initialized ({len(self.min_lrs)}), usually due to a new param group being added to the "
+                    "optimizer. Please modify the `min_lrs` field to match the length of the `optimizer` param groups."
+                )
+            self.min_lrs = [self.default_min_lr] * len(groups)
+        for group, least in zip(groups, self.min_lrs, strict=True):
             old = float(group["lr"])
-            least = self.min_lrs[i] if i < len(self.min_lrs) else self.default_min_lr
             new = max(old * self.factor, least)
             if old - new > self.eps:
                 set_rate(group, new)
@@ -75,7 +84,7 @@ class ReduceLROnPlateau(LRScheduler):
         """True while no reduction is considered."""
         return self.cooldown_counter > 0
 
-    def is_better(self, a, best) -> bool:
+    def _is_better(self, a, best) -> bool:
         """True if a improves on best by more than the threshold."""
         if self.mode == "min":
             return a < (best * (1 - self.threshold) if self.threshold_mode == "rel" else best - self.threshold)
