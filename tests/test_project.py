@@ -72,9 +72,10 @@ def test_wheel_is_pure_python(tmp_path):
     assert not [n for n in names if n.endswith((".so", ".pyd", ".c", ".pyc"))]
 
 
-def test_readme_programs_print_what_they_say():
-    readme = (ROOT / "README.md").read_text()
-    programs = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/zh/guide.md"])
+def test_programs_print_what_they_say(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    programs = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert programs
     for program in programs:
         promised = re.findall(r"^print\(.*\)  # (.*)$", program, re.MULTILINE)

@@ -7,6 +7,7 @@ import math
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.core.device import device as Device
+from flambeau.ir.kernel import Int, Ptr, kernel
 from flambeau.ops.elementwise import SCALAR_NAMES, dispatcher, result_strides
 from flambeau.ops.record import KERNEL, POINTWISE, Op, hooks, op
 
@@ -20,9 +21,43 @@ _move.name = "copy"
 dispatcher(_move)
 
 
+COLUMNS = 16
+
+
+@kernel
+def transposing(k, y: Ptr, x: Ptr, rows: Int, cols: Int, y_row: Int, x_col: Int, y_batch: Int, x_batch: Int, groups: Int):
+    """y[b, i, j] = x[b, i, j] where j is contiguous in y and i in x: 16 columns are read at once, whole lines are written."""
+    with k.parallel() as task:
+        batch = task // groups
+        j0 = (task - batch * groups) * COLUMNS
+        source, target = x.at(batch * x_batch), y.at(batch * y_batch + j0)
+        with k.if_(j0 + COLUMNS <= cols):
+            columns = [source.at((j0 + i) * x_col) for i in range(COLUMNS)]
+            with k.seq(rows) as p:
+                for i in range(COLUMNS):
+                    target[p * y_row + i] = columns[i][p]
+        with k.else_(), k.seq(j0, cols) as j, k.seq(rows) as p:
+            target[p * y_row + (j - j0)] = source[p + j * x_col]
+
+
+def copy_transposed(dst, src) -> bool:
+    """Copy where source and destination are contiguous along different dims; False if that is not so."""
+    sizes, (to, of) = S.coalesce(tuple(dst._shape), (dst._strides, S.expand_strides(src._shape, src._strides, tuple(dst._shape))))
+    if len(sizes) not in (2, 3) or to[-1] != 1 or of[-2] != 1 or min(sizes[-2:]) < COLUMNS or min(*to, *of) < 1:
+        return False
+    batch, y_batch, x_batch = (1, 0, 0) if len(sizes) == 2 else (sizes[0], to[0], of[0])
+    rows, cols = sizes[-2:]
+    groups = -(-cols // COLUMNS)
+    run = transposing((dst._dtype, src._dtype))
+    run(batch * groups, max(1, 32768 // (COLUMNS * rows)), dst._ptr, src._ptr, rows, cols, to[-2], of[-1], y_batch, x_batch, groups)
+    return True
+
+
 def copy_elements(dst, src) -> None:
     """dst[...] = src for broadcastable shapes and any dtypes; nothing is recorded."""
     if dst._numel == 0:
+        return
+    if not src._dense and src._dtype is dst._dtype and dst._numel >= 4096 and copy_transposed(dst, src):
         return
     ew = _move.elementwise
     plan, tensors, numbers = ew.plan((src,))
