@@ -174,7 +174,43 @@ def scaled_erfc(q):
     return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
 
 
-table("ERFCX64", scaled_erfc, -1, 1, 24, weight=lambda q: 1 / scaled_erfc(q), refit=3)
+table("ERFCX64", scaled_erfc, -1, 1, 25, weight=lambda q: 1 / scaled_erfc(q), refit=2)
+
+
+table("ERFCX_SLOPE", lambda q: mp.diff(scaled_erfc, min(max(q, mp.mpf("-0.9999")), mp.mpf("0.9999"))), -1, 1, 6, refit=0)
+table("ERFCX_MEDIUM", scaled_erfc, -1, 1, 14, weight=lambda q: 1 / scaled_erfc(q), refit=0)
+
+
+def erfc_inverse(q):
+    """y > 0 with erfc(y) = q, by Newton's method on log erfc from the leading terms."""
+    if q > mp.mpf("1e-3"):
+        return mp.erfinv(1 - q)
+    w = -mp.log(q)
+    y = mp.sqrt(w - mp.log(mp.pi * w) / 2)
+    for _ in range(9):
+        y += (mp.log(mp.erfc(y)) + w) * mp.erfc(y) * mp.sqrt(mp.pi) / 2 * mp.exp(y * y)
+    return y
+
+
+def logarithmic_erfc_inverse(w):
+    """The same in terms of w = -log(q (2 - q)), and 1 - q."""
+    e = mp.exp(-w)
+    root = mp.sqrt(1 - e)
+    return erfc_inverse(e / (1 + root)), root
+
+
+def erfinv_start(w):
+    """erfinv(x) / x at x = sqrt(1 - e^-w)."""
+    y, x = logarithmic_erfc_inverse(w)
+    return y / x
+
+
+table("ERFINV_NEAR", lambda t: erfinv_start(t + mp.mpf("2.5")), mp.mpf("-2.499999"), mp.mpf("2.51"), 11,
+      weight=lambda t: 1 / erfinv_start(t + mp.mpf("2.5")), refit=0)
+table("ERFINV_FAR", lambda t: logarithmic_erfc_inverse((t + 3) ** 2)[0], mp.mpf("-0.77"), mp.mpf("1.05"), 9,
+      weight=lambda t: 1 / (t + 3), refit=0)
+table("ERFINV_END", lambda t: logarithmic_erfc_inverse(1 / t**2)[0] * t, mp.mpf(1) / mp.mpf("27.5"), mp.mpf(1) / mp.mpf("3.99"), 10,
+      refit=0)
 
 
 def gamma_part(f):
@@ -186,13 +222,22 @@ table("LGAMMA_ONE64", gamma_part(1), mp.mpf("-0.3"), mp.mpf("0.5"), 23, refit=3)
 table("LGAMMA_TWO64", gamma_part(2), mp.mpf("-0.5"), mp.mpf("0.5"), 19, refit=3)
 
 
+DIGAMMA_ROOT = mp.findroot(mp.digamma, mp.mpf("1.4616321449683623"))
+table("DIGAMMA64", lambda t: mp.digamma(DIGAMMA_ROOT + t) / t, 1 - DIGAMMA_ROOT, mp.mpf("2.5") - DIGAMMA_ROOT, 27,
+      weight=lambda t: t / mp.digamma(DIGAMMA_ROOT + t), refit=2)
+
+
 def bessel_tail(n):
-    """sqrt(2 pi x) e^-x I_n(x) at x = 1 / t."""
-    return lambda t: mp.mpf(1) if not t else mp.sqrt(2 * mp.pi / t) * mp.exp(-1 / t) * mp.besseli(n, 1 / t)
+    """sqrt(2 pi x) e^-x I_n(x) at 16 / x = 1 + q."""
+    def tail(q):
+        x = 16 / (1 + q) if q > -1 else mp.inf
+        return mp.mpf(1) if x > 1e9 else mp.sqrt(2 * mp.pi * x) * mp.exp(-x) * mp.besseli(n, x)
+
+    return tail
 
 
-table("I0_LARGE64", bessel_tail(0), mp.mpf("1e-9"), mp.mpf(1) / 8, 25, refit=2)
-table("I1_LARGE64", bessel_tail(1), mp.mpf("1e-9"), mp.mpf(1) / 8, 25, refit=2)
+for order in (0, 1):
+    table(f"I{order}_LARGE64", bessel_tail(order), -1, 1, 25, refit=2)
 
 
 # constants ----------------------------------------------------------------------------------------
@@ -211,6 +256,12 @@ def parts(name, value, count, bits, trailing=0):
 
 
 parts("TWO_THIRDS_64", mp.mpf(2) / 3, 2, 53)
+parts("TURN_SMALL_64", mp.pi / 8, 2, 53)
+parts("TURN_LOW_64", 2 * mp.pi * mp.exp(-16), 2, 53)
+parts("DIGAMMA_ROOT_64", DIGAMMA_ROOT, 2, 53)
+for power in (27, 54, 81):  # 2^power less turns, over 2^power: times a multiple of 2^power, the same angle
+    left = mp.ldexp(1, power) - 2 * mp.pi * mp.nint(mp.ldexp(1, power) / (2 * mp.pi))
+    parts(f"FOLD_{power}", mp.ldexp(left, -power), 2, 53)
 for size in (24, 53):
     suffix = "32" if size == 24 else "64"
     parts(f"LN2_{suffix}", mp.log(2), 2, size)

@@ -1,6 +1,7 @@
-"""erf and its relatives, the gamma function's, and the modified Bessel functions.
+"""The error function's relatives and the modified Bessel functions.
 
-float32 is computed in float64, except erf, which training uses. Sources: named at each function.
+float32 is computed in float64, and rounded once, except erf, which training uses. Products with e^(-x^2) take the square's
+rounding error and e's fraction t = e^r - 1 (exponential.py) along, and add the large term last: that saves two ulps.
 """
 
 from __future__ import annotations
@@ -8,24 +9,34 @@ from __future__ import annotations
 import math
 
 from flambeau.codegen.maths import tables as T
+from flambeau.codegen.maths.exponential import exp_parts
 from flambeau.codegen.maths.kit import (
     F32,
     F64,
     INF,
     NAN,
     Format,
+    Pair,
     clamp,
+    fast_two_sum,
     fma,
     nearest,
     poly,
+    pow2,
+    quotient,
+    scale,
+    square_root,
     two_product,
+    two_sum,
     where,
     with_sign,
-)
+)  # fmt: skip
 from flambeau.codegen.maths.registry import expansion, through64
-from flambeau.codegen.maths.trigonometry import sine_of
 from flambeau.ir import expr as E
 from flambeau.ir.expr import Expr
+
+ROOT2 = (math.sqrt(2), -9.667293313452913e-17)  # sqrt 2 as a pair
+HALF_ROOT_PI = math.sqrt(math.pi) / 2
 
 
 # error function -----------------------------------------------------------------------------------
@@ -43,235 +54,187 @@ def erf(f: Format, x: Expr) -> Expr:
     return where(E.isnan(x), x, where(z < edge, near, with_sign(far, x)))
 
 
-def scaled_erfc(x: Expr) -> Expr:
-    """e^(x^2) erfc(x) for x >= 0: a polynomial in (x - 4) / (x + 4), by 1 + 2x (after Shepherd and Laframboise, 1981)."""
-    q = where(x == INF, 1.0, (x - 4) / (x + 4))
-    return poly(q, T.ERFCX64) / fma(x, 2.0, 1)
+def scaled_erfc(x: Expr) -> Pair:
+    """e^(x^2) erfc(x) for x >= 0, as a pair: P((x - 4) / (x + 4)) / (1 + 2x) (after Shepherd and Laframboise, 1981)."""
+    end = x == INF
+    z = where(end, 1.0, x)
+    a, al = two_sum(z, E.const(-4.0, x.dtype))
+    b, bl = two_sum(z, E.const(4.0, x.dtype))
+    inverse = 1 / b
+    q = a * inverse
+    rest = (fma(-q, b, a) + fma(-q, bl, al)) * inverse
+    p, low = fast_two_sum(E.const(T.ERFCX64[0], x.dtype), q * poly(q, T.ERFCX64[1:]))
+    p, low = 0.5 * p, 0.5 * fma(rest, poly(q, T.ERFCX_SLOPE), low)
+    d, dl = two_sum(z, E.const(0.5, x.dtype))
+    inverse = where(end, 0.0, 1 / d)
+    r = p * inverse
+    return r, (fma(-r, d, p) + fma(-r, dl, low)) * inverse
 
 
-def exp_square(x: Expr, sign: float) -> Expr:
-    """e^(sign x^2), the square's rounding error made good."""
-    z = clamp(abs(x), 0.0, 40.0)
+def gaussian(z: Expr, factor: float) -> tuple[Expr, Expr]:
+    """(n, t) with e^(factor z^2) = 2^n (1 + t); factor is a power of two."""
     s, e = two_product(z, z)
-    p = E.exp(sign * s)
-    return fma(p, sign * e, p)
+    return exp_parts(F64, factor * s, factor * e)
 
 
-@through64("erfc")
-def erfc(f: Format, x: Expr) -> Expr:
+def upper_tail(n: Expr, t: Expr, scaled: Pair, denormal: Expr) -> Expr:
+    """2^n (1 + t) times a pair, rounded once."""
+    s, low = scaled
+    return scale(s + fma(s, t, low), n, denormal, F64)
+
+
+@expansion("erfc", F64)
+def erfc64(f: Format, x: Expr) -> Expr:
     """e^(-x^2) times the scaled function; 2 - erfc(-x) for negative x."""
-    z = clamp(abs(x), 0.0, 28.0)
-    s, e = two_product(z, z)
-    half = E.exp(-0.5 * s)  # twice, so that it is no denormal where the result is
-    y = half * (scaled_erfc(z) * (1 - e)) * half
-    near = 1 - erf(f, x)
-    return where(E.isnan(x), x, where(abs(x) < 0.25, near, where(x < 0, 2 - y, y)))
+    z = clamp(abs(x), 0.0, 27.3)
+    y = upper_tail(*gaussian(z, -1.0), scaled_erfc(z), z > 26.5)
+    return where(E.isnan(x), x, where(abs(x) < 0.25, 1 - erf(f, x), where(x < 0, 2 - y, y)))
+
+
+@expansion("erfc", F32)
+def erfc32(f: Format, x: Expr) -> Expr:
+    """The same to 30 bits."""
+    w = E.cast(x, F64.dtype)
+    z = clamp(abs(w), 0.0, 10.2)
+    p = z * z * -T.LOG2E_64[0]
+    nearby, n = nearest(p, F64)
+    r = p - nearby
+    y = fma(r, poly(r, T.EXP2_MEDIUM), 1) * pow2(n, F64) * poly((z - 4) / (z + 4), T.ERFCX_MEDIUM) / fma(z, 2.0, 1)
+    return E.cast(where(E.isnan(w), w, where(w < 0, 2 - y, y)), f.dtype)
 
 
 @through64("erfcx")
 def erfcx(f: Format, x: Expr) -> Expr:
-    """e^(x^2) erfc(x)."""
-    y = scaled_erfc(abs(x))
-    below = where(x < -26.7, INF, 2 * exp_square(x, 1.0) - y)
+    """e^(x^2) erfc(x); infinite below -26.6287."""
+    z = abs(x)
+    s, low = scaled_erfc(z)
+    y = s + low
+    n, t = gaussian(clamp(z, 0.0, 26.63), 1.0)
+    below = where(x < -26.628735713751493, INF, 2 * scale(1 + t, n, n != n, F64) - y)
     return where(E.isnan(x), x, where(x < 0, below, y))
 
 
-# Giles, Approximating the erfinv function, 2010: the single precision polynomials, a starting value here.
-GILES = (
-    (1.50140941, 0.246640727, -0.00417768164, -0.00125372503, 0.00021858087, -4.39150654e-06, -3.5233877e-06,
-     3.43273939e-07, 2.81022636e-08),
-    (2.83297682, 1.00167406, 0.00943887047, -0.0076224613, 0.00573950773, -0.00367342844, 0.00134934322,
-     0.000100950558, -0.000200214257),
-)  # fmt: skip
-
-
-def erfc_inverse(q: Expr) -> Expr:
-    """y > 0 with erfc(y) = q, 0 < q <= 1: Giles's start (1 - x = q), and Halley's method twice."""
+# its inverse --------------------------------------------------------------------------------------
+def inverse_start(x: Expr, q: Expr) -> Expr:
+    """erfinv(x) = erfc^-1(q), x + q = 1, 0 <= x < 1, to 26 bits: polynomials in w = -log(1 - x^2) and its root."""
     w = -E.log(q * (2 - q))
-    near = poly(w - 2.5, GILES[0])
-    far = poly(E.sqrt(clamp(w, 0.0, 800.0)) - 3, GILES[1])
-    y = where(w < 5, near, where(w < 16, far, E.sqrt(clamp(w - 0.5 * E.log(math.pi * clamp(w, 1.0, 800.0)), 1.0, 800.0)))) * where(
-        w < 16, 1 - q, 1.0)  # fmt: skip
-    for _ in range(3):
-        # erfc(y) - q relative to the derivative; with the scaled function nothing underflows
-        gap = scaled_erfc(y) - q * exp_square(y, 1.0)
-        step = gap * (math.sqrt(math.pi) / 2)
-        y = y + step / (1 - y * step)
-    return y
+    s = E.sqrt(where(w > 0, w, 0.0))
+    t = 1 / where(s < 4, E.const(4.0, s.dtype), s)
+    y = where(w < 5, poly(w - 2.5, T.ERFINV_NEAR) * x, poly(s - 3, T.ERFINV_FAR))
+    return where(s < 4, y, poly(t, T.ERFINV_END) * s)
 
 
-@through64("erfinv")
-def erfinv(f: Format, x: Expr) -> Expr:
-    """The inverse of erf: Giles's start and Halley's method on erf itself, on erfc near 1."""
+def polished(x: Expr, q: Expr) -> Pair:
+    """The same to about 60 bits: one step of Halley's method on erf if x <= 1/2, else on erfc."""
+    y = inverse_start(x, q)
+    s = y * y
+    near = fma(y, poly(s, T.ERF_SMALL64), y - x)  # erf y - x; y - x is exact
+    near = near * -HALF_ROOT_PI * poly(s, [1 / math.factorial(k) for k in range(8)])
+    e, low = scaled_erfc(y)
+    n, t = gaussian(y, 1.0)
+    half = n >> 1
+    p = q * pow2(half, F64) * pow2(n - half, F64)
+    far = ((e - p) - fma(p, t, -low)) * HALF_ROOT_PI
+    step = where(x <= 0.5, near, far)
+    return y, step / fma(-y, step, 1)
+
+
+def erfinv_ends(x: Expr, y: Expr) -> Expr:
+    """erfinv x given that of |x|."""
     z = abs(x)
-    w = -E.log((1 - z) * (1 + z))
-    y = poly(clamp(w, 0.0, 5.0) - 2.5, GILES[0]) * z
-    for _ in range(2):
-        step = (erf(f, y) - z) * exp_square(y, 1.0) * (math.sqrt(math.pi) / 2)
-        y = y - step / (1 + y * step)
-    far = erfc_inverse(clamp(1 - z, 2.0**-54, 0.5))
-    y = where(z < 0.5, where(z == 0, z, y), far)
-    return where(z < 1, with_sign(y, x), where(z == 1, with_sign(E.const(INF, x.dtype), x), NAN))
+    y = where(z < 1, y, where(z == 1, INF, E.const(NAN, y.dtype)))
+    return where(x == 0, x, with_sign(y, x))
 
 
-def erfinv_64(x: Expr) -> Expr:
-    """erfinv of float64 values."""
-    return erfinv(F64, x)
+@expansion("erfinv", F64)
+def erfinv64(f: Format, x: Expr) -> Expr:
+    """The inverse of erf."""
+    z = clamp(abs(x), 0.0, 1 - 2.0**-53)
+    y, step = polished(z, 1 - z)
+    return erfinv_ends(x, y + step)
 
 
-@through64("ndtri")
-def ndtri(f: Format, p: Expr) -> Expr:
-    """The inverse normal distribution function: -+ sqrt 2 erfc^-1(2 min(p, 1 - p))."""
-    low = p < 0.5
-    q = 2 * where(low, p, 1 - p)
-    y = erfc_inverse(clamp(q, 2.0**-1070, 1.0)) * math.sqrt(2)
-    y = where(low, -y, y)
-    middle = erfinv_64(2 * p - 1) * math.sqrt(2)
-    y = where(abs(p - 0.5) < 0.2, middle, y)
+@expansion("erfinv", F32)
+def erfinv32(f: Format, x: Expr) -> Expr:
+    """The same; 26 bits are enough."""
+    w = E.cast(x, F64.dtype)
+    z = clamp(abs(w), 0.0, 1 - 2.0**-24)
+    return erfinv_ends(x, E.cast(inverse_start(z, 1 - z), f.dtype))
+
+
+def ndtri_ends(p: Expr, y: Expr) -> Expr:
+    """ndtri p given that of min(p, 1 - p), without sign."""
+    y = where(p < 0.5, -y, y)
     ends = where(p == 0, -INF, where(p == 1, E.const(INF, p.dtype), NAN))
     return where((p > 0) & (p < 1), y, ends)
 
 
+def ndtri_arguments(p: Expr) -> tuple[Expr, Expr]:
+    """(|2p - 1|, 2 min(p, 1 - p)), with what is outside (0, 1) replaced."""
+    q = 2 * where(p < 0.5, p, 1 - p)
+    return abs(fma(p, 2.0, -1)), where((p > 0) & (p < 1), q, 0.5)
+
+
+@expansion("ndtri", F64)
+def ndtri64(f: Format, p: Expr) -> Expr:
+    """The inverse normal distribution function: -+ sqrt 2 erfc^-1(2 min(p, 1 - p))."""
+    y, step = polished(*ndtri_arguments(p))
+    return ndtri_ends(p, fma(y, ROOT2[0], fma(y, ROOT2[1], step * ROOT2[0])))
+
+
+@expansion("ndtri", F32)
+def ndtri32(f: Format, p: Expr) -> Expr:
+    """The same; 26 bits are enough."""
+    w = E.cast(p, F64.dtype)
+    return E.cast(ndtri_ends(w, inverse_start(*ndtri_arguments(w)) * ROOT2[0]), f.dtype)
+
+
 @through64("log_ndtr")
 def log_ndtr(f: Format, x: Expr) -> Expr:
-    """log of the normal distribution function."""
-    t = x * math.sqrt(0.5)
-    near = E.log1p(-0.5 * erfc(f, t))
-    far = E.log(0.5 * scaled_erfc(clamp(-t, 0.0, INF))) - t * t
-    return where(x < -1, far, near)
-
-
-# gamma function -----------------------------------------------------------------------------------
-# Stirling's series: B_2k / (2k (2k - 1))
-STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400)
-SHIFT = 8
-
-
-def stirling(x: Expr) -> Expr:
-    """log Gamma(x) for x >= 8."""
-    huge = x > 1e17
-    w = 1 / x
-    tail = where(huge, 0.0, w * poly(w * w, STIRLING))
-    return (x - 0.5) * (E.log(x) - 1) + (tail + (0.5 * math.log(2 * math.pi) - 0.5))
-
-
-def lgamma_positive(x: Expr) -> Expr:
-    """log Gamma(x), x > 0: below 8 moved into [0.7, 2.5], where polynomials carry the zeros at 1 and 2; Stirling above."""
-    z, product = where(x < SHIFT, x, 1.0), E.const(1.0, x.dtype)
-    for _ in range(6):
-        big = z >= 2.5
-        z = where(big, z - 1, z)
-        product = where(big, product * z, product)
-    small = z < 0.7
-    t = where(small, z + 1, z)
-    one = t < 1.5
-    a, b = where(one, t - 1, 0.0), where(one, 0.0, t - 2)
-    near = where(one, a * poly(a, T.LGAMMA_ONE64), b * poly(b, T.LGAMMA_TWO64))
-    moved = E.log(where(small, z, product))
-    y = where(x < SHIFT, where(small, near - moved, near + moved), stirling(where(x < SHIFT, float(SHIFT), x)))
-    return where(x == INF, INF, y)
-
-
-def sine_of_pi(f: Format, x: Expr) -> Expr:
-    """sin(pi x) with whole half turns taken off exactly."""
-    n, bits = nearest(where(abs(x) < 2.0**51, x, 0.0), f)
-    r = where(abs(x) < 2.0**51, x - n, 0.0)
-    return sine_of(f, r * math.pi, r * 0, bits)
-
-
-@through64("lgamma")
-def lgamma(f: Format, x: Expr) -> Expr:
-    """log |Gamma(x)|; by reflection for negative x."""
+    """log of the normal distribution function: log(erfcx(-x / sqrt 2) / 2) - x^2 / 2, and log1p of the tail above 0."""
     z = abs(x)
-    y = lgamma_positive(where(z == 0, 1.0, z))
-    mirrored = E.log(math.pi / abs(sine_of_pi(f, z) * z)) - y
-    y = where(x < 0, where(E.floor(x) == x, INF, mirrored), y)
-    return where(E.isnan(x), x, where((x == 0) | (z == INF), INF, y))
-
-
-# B_2k / (2k)
-DIGAMMA = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
-
-
-@through64("digamma")
-def digamma(f: Format, x: Expr) -> Expr:
-    """The asymptotic series, x moved up to 8; by reflection for negative x."""
-    negative = x <= 0
-    z = where(negative, 1 - x, x)
-    low = z < SHIFT
-    shifted = E.const(0.0, x.dtype)
-    for i in range(SHIFT):
-        shifted = shifted + 1 / (z + float(i))
-    w = where(low, z + SHIFT, z)
-    s = 1 / (w * w)
-    y = E.log(w) - 0.5 / w - s * poly(s, DIGAMMA) - where(low, shifted, 0.0)
-    n, _ = nearest(where(abs(x) < 2.0**51, x, 0.0), f)
-    r = x - n
-    mirrored = y - math.pi / E.tan(r * math.pi)
-    y = where(negative, mirrored, y)
-    pole = negative & (E.floor(x) == x)
-    y = where(pole, where(x == 0, with_sign(E.const(INF, x.dtype), -x), NAN), y)
-    return where(x == INF, INF, where(x == -INF, NAN, y))
-
-
-# B_2k / (2k)!
-BERNOULLI = (
-    1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000, 1 / 74724249600,
-    -3617 / 10670622842880000,
-)  # fmt: skip
-
-
-@through64("zeta")
-def zeta(f: Format, s: Expr, q: Expr) -> Expr:
-    """Hurwitz's zeta function, sum (q + k)^-s: nine terms, then the Euler-Maclaurin formula."""
-    total = E.const(0.0, s.dtype)
-    for k in range(9):
-        total = total + E.power(q + float(k), -s)
-    w = q + 9.0
-    last = E.power(w, -s)
-    total = total + last * w / (s - 1) + 0.5 * last
-    factor, term = s, last / w
-    for i, b in enumerate(BERNOULLI):
-        total = total + b * factor * term
-        factor = factor * (s + (2 * i + 1)) * (s + (2 * i + 2))
-        term = term / (w * w)
-    bad = (s < 1) | ((q <= 0) & (E.floor(s) != s))
-    total = where((q <= 0) & (E.floor(q) == q), INF, total)
-    return where(s == 1, INF, where(bad, NAN, total))
-
-
-@through64("polygamma")
-def polygamma(f: Format, n: Expr, x: Expr) -> Expr:
-    """(-1)^(n+1) n! zeta(n + 1, x)."""
-    odd = E.floor(n * 0.5) * 2 != n
-    size = E.exp(lgamma_positive(n + 1)) * zeta_of(f, n + 1, x)
-    mirrored = (math.pi * math.pi) / (sine_of_pi(f, x) * sine_of_pi(f, x)) - zeta_of(f, n + 1, 1 - x)  # n = 1
-    return where((n == 1) & (x < 0), mirrored, where(odd, size, -size))
-
-
-zeta_of = zeta
+    u = z * (0.5 * ROOT2[0])
+    s, low = scaled_erfc(u)
+    rest = fma(z, 0.5 * ROOT2[0], -u) + z * (0.5 * ROOT2[1])  # z / sqrt 2 less u; erfcx'(u) = 2 u erfcx u - 2 / sqrt pi
+    low = low + where(z < 1e9, rest * fma(u + u, s, -1 / HALF_ROOT_PI), 0.0)
+    below = E.log(0.5 * s) - fma(0.5 * x, x, -where(s > 0, low / s, 0.0))
+    w = clamp(z, 0.0, 38.6)
+    above = E.log1p(-0.5 * upper_tail(*gaussian(w, -0.5), (s, low), w > 37.5))
+    return where(x < 0, below, above)
 
 
 # modified Bessel functions ------------------------------------------------------------------------
+def factorials(order: int, count: int) -> list[float]:
+    """1 / (k! (k + order)!)."""
+    return [1 / (math.factorial(k) * math.factorial(k + order)) for k in range(count)]
+
+
 def bessel_series(x: Expr, order: int) -> Expr:
-    """The power series, to |x| = 8: sum (x^2/4)^k / (k! (k + order)!)."""
-    terms = [1 / (math.factorial(k) * math.factorial(k + order)) for k in range(30)]
-    return poly(x * x * 0.25, terms)
+    """I_order(x) / (x/2)^order by its power series in x^2/4, to x = 8; the derivative makes the square's rounding good."""
+    s, e = two_product(0.5 * x, 0.5 * x)
+    return fma(e, poly(s, factorials(order + 1, 16)), poly(s, factorials(order, 30)))
 
 
 def bessel(x: Expr, order: int, scaled: bool) -> Expr:
     """I_order(x), by e^-|x| if scaled."""
     z = abs(x)
     small = z <= 8
-    near = bessel_series(where(small, z, 0.0), order)
-    near = near * z * 0.5 if order else near
-    t = 1 / where(small, 8.0, z)
-    far = poly(t, T.I1_LARGE64 if order else T.I0_LARGE64) * E.sqrt(t * (0.5 / math.pi))
+    w, v = where(small, z, 0.0), where(small, 8.0, z)
+    near, near_low = bessel_series(w, order), E.const(0.0, x.dtype)
+    if order:
+        near, near_low = two_product(near, 0.5 * w)
+    # without scaling, e^8 goes into the root: e^z may overflow where the result does not, and v - 8 is exact
+    c, low = T.TURN_SMALL_64 if scaled else T.TURN_LOW_64
+    p, e = two_product(v, E.const(c, x.dtype))
+    far = poly(16 / v - 1, T.I1_LARGE64 if order else T.I0_LARGE64)
+    far, far_low = quotient((0.25 * far if scaled else far, far * 0), square_root((p, fma(v, low, e))))
     if scaled:
-        y = where(small, near * E.exp(-where(small, z, 0.0)), far)
+        n, t = exp_parts(F64, -w)
+        y = where(small, (near + fma(near, t, near_low)) * pow2(n, F64), where(z == INF, 0.0, far))
     else:
-        half = E.exp(0.5 * z)  # e^x may overflow where the result does not
-        y = where(small, near, far * half * half)
+        n, t = exp_parts(F64, where(z > 717, 709.0, v - 8))
+        far = where(z > 717, z * INF, scale(far + fma(far, t, far_low), n, n != n, F64))
+        y = where(small, near, far)
     return with_sign(y, x) if order else y
 
 

@@ -1,39 +1,95 @@
 """sin, cos, tan.
 
 x = n pi + r, |r| <= pi/2, in steps with fma (Cody & Waite; the first difference is exact); sin x = (-1)^n sin r.
+float32 is computed in float64 and is right for every argument: one of 2^50 or more is a whole number y of 2^a with a = 27,
+54 or 81, and y 2^a is the angle y (2^a mod 2 pi), small enough for the steps. float64 is right below 2^49 (5.6e14), a
+range where neighbouring floats are less than 1/10 apart; beyond, the result is NaN rather than a wrong number.
 """
 
 from __future__ import annotations
 
 from flambeau.codegen.maths import tables as T
-from flambeau.codegen.maths.kit import F32, Format, bitcast, fma, nearest, poly, where
-from flambeau.codegen.maths.registry import through64
-from flambeau.ir.expr import Expr
+from flambeau.codegen.maths.kit import F32, F64, NAN, Format, bitcast, fma, nearest, poly, where
+from flambeau.codegen.maths.registry import expansion
+from flambeau.ir.expr import Expr, cast, const, floor, rint
 
 INVERSE_PI = 0.3183098861837907
+LIMIT = 2.0**49
+FOLDS = ((2.0**50, (1.0, 0.0)), (2.0**77, T.FOLD_27), (2.0**103, T.FOLD_54), (None, T.FOLD_81))
 
 
-def sine_of(f: Format, x: Expr, n: Expr, bits: Expr) -> Expr:
-    """(-1)^n sin(x - n pi), where the parity of n is the low bit of `bits`."""
-    p = T.PI_32 if f is F32 else T.PI_64
+def remainder(x: Expr, n: Expr, low: Expr | None = None) -> Expr:
+    """x + low - n pi."""
     r = x
-    for part in p[:3]:
+    for part in T.PI_64[:3]:
         r = fma(n, -part, r)
+    return r if low is None else r + low
+
+
+def turn(r: Expr) -> Expr:
+    """sin r for |r| <= pi/2."""
     s = r * r
-    y = fma(r * s, poly(s, T.SIN32 if f is F32 else T.SIN64), r)
-    size = 8 * f.dtype.itemsize - 1
-    return bitcast(bitcast(y, f.int) ^ (bits << size), f.dtype)
+    return fma(r * s, poly(s, T.SIN64), r)
 
 
-@through64("sin")
-def sin(f: Format, x: Expr) -> Expr:
-    """Sine."""
-    n, bits = nearest(x * INVERSE_PI, f)
-    return where(x == 0, x, sine_of(f, x, n, bits))
+def flipped(y: Expr, bits: Expr) -> Expr:
+    """-y where the low bit of `bits` is set, else y."""
+    return bitcast(bitcast(y, F64.int) ^ (bits << 63), F64.dtype)
 
 
-@through64("cos")
-def cos(f: Format, x: Expr) -> Expr:
-    """Cosine: the sine a quarter turn on, n taken at half integers."""
-    n, bits = nearest(fma(abs(x), INVERSE_PI, -0.5), f)
-    return sine_of(f, abs(x), n + 0.5, bits + 1)
+def folded(x: Expr) -> tuple[Expr, Expr]:
+    """An angle below 2^50 as a pair, for the float64 value x of a float32: the same up to whole turns."""
+    z = abs(x)
+    hi, lo = (const(v, x.dtype) for v in FOLDS[-1][1])
+    for bound, (h, low) in reversed(FOLDS[:-1]):
+        inside = z < bound
+        hi, lo = where(inside, h, hi), where(inside, low, lo)
+    p = x * hi
+    return p, fma(x, hi, -p) + x * lo
+
+
+def limited(x: Expr) -> tuple[Expr, None]:
+    """x below the limit, else NaN."""
+    return where(abs(x) < LIMIT, x, NAN), None
+
+
+def sine(x: Expr, low: Expr | None) -> Expr:
+    """sin(x + low)."""
+    n, bits = nearest(x * INVERSE_PI, F64)
+    return flipped(turn(remainder(x, n, low)), bits)
+
+
+def cosine(x: Expr, low: Expr | None) -> Expr:
+    """cos(x + low): the sine a quarter turn on, n taken at half integers."""
+    n, bits = nearest(fma(x, INVERSE_PI, -0.5), F64)
+    return flipped(turn(remainder(x, n + 0.5, low)), bits + 1)
+
+
+def tangent(x: Expr, low: Expr | None) -> Expr:
+    """sin / cos, both from reductions of their own."""
+    return sine(x, low) / cosine(x, low)
+
+
+def sine_of_pi(x: Expr) -> Expr:
+    """sin(pi x), whole half turns taken off exactly; NaN at infinities."""
+    n = rint(x)
+    half = n * 0.5
+    y = turn((x - n) * T.PI_64[0])
+    return where(floor(half) == half, y, -y)
+
+
+def _register(name: str, angle_function, odd: bool) -> None:
+    def single(f: Format, x: Expr) -> Expr:
+        y = cast(angle_function(*folded(cast(x, F64.dtype))), f.dtype)
+        return where(x == 0, x, y) if odd else y
+
+    def double(f: Format, x: Expr) -> Expr:
+        y = angle_function(*limited(x))
+        return where(x == 0, x, y) if odd else y
+
+    for fn, f in ((single, F32), (double, F64)):
+        expansion(name, f)(fn)
+
+
+for _name, _function, _odd in (("sin", sine, True), ("cos", cosine, False), ("tan", tangent, True)):
+    _register(_name, _function, _odd)
