@@ -27,17 +27,15 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 
 demo: $(VENV)/.demo
-	@test -f examples/digits.py || { echo "make demo: examples/digits.py is not there yet"; exit 1; }
 	$(BIN)/python examples/digits.py
 
 bench: $(VENV)/.bench
-	@test -f benchmarks/run.py || { echo "make bench: benchmarks/run.py is not there yet"; exit 1; }
 	$(BIN)/python benchmarks/run.py
 
 # A stamp per set of extras, so that each is installed once and again when pyproject.toml changes.
 $(VENV)/.test: EXTRAS := test
 $(VENV)/.demo: EXTRAS := demo
-$(VENV)/.bench: EXTRAS := test,oracle
+$(VENV)/.bench: EXTRAS := bench
 $(VENV)/.test $(VENV)/.demo $(VENV)/.bench: pyproject.toml | $(BIN)/pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	touch $@

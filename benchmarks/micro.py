@@ -7,8 +7,8 @@ One process runs both, alternating round by round on the same threads. Columns: 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
+
+import pairs
 
 M = 1 << 20
 
@@ -42,24 +42,19 @@ def operands(t):
     return table
 
 
-def compare(sides: dict, name: str, seconds: float) -> dict:
-    """{side: [seconds, ...]} of one operation."""
-    fns = {s: table[name][0] for s, table in sides.items()}
-    for fn in fns.values():
-        for _ in range(3):
-            fn()
-    start = time.perf_counter()
-    next(iter(fns.values()))()
-    count = max(1, int(0.01 / max(time.perf_counter() - start, 1e-7)))
-    times: dict = {s: [] for s in fns}
-    begin = time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        for s, fn in fns.items():
-            start = time.perf_counter()
-            for _ in range(count):
-                fn()
-            times[s].append((time.perf_counter() - start) / count)
-    return times
+def measure(sides: dict, seconds: float, names=()):
+    """(name, summary, bytes, operations) of each operation."""
+    tables = {side: operands(t) for side, t in sides.items()}
+    for name, (_, moved, work) in tables["flambeau"].items():
+        if not names or name in names:
+            fns = {side: table[name][0] for side, table in tables.items()}
+            yield name, pairs.summary(pairs.interleaved(fns, seconds, 0.01)), moved, work
+
+
+def rate(row: dict, moved: int, work: int) -> str:
+    """What flambeau reaches, where it is told by a rate."""
+    ours = row["flambeau"] * 1e9
+    return f"{moved / ours:6.1f} GB/s" if moved else f"{work / ours:6.1f} GFLOP/s" if work else ""
 
 
 def main() -> None:
@@ -68,24 +63,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=0.6)
     args = parser.parse_args()
-    import torch
-
-    import flambeau
-
-    sides = {}
-    for name, t in (("flambeau", flambeau), ("torch", torch)):
-        t.set_num_threads(args.threads)
-        t.manual_seed(0)
-        sides[name] = operands(t)
     print(f"{args.threads} threads\n{'':20} {'flambeau us':>12} {'torch us':>12} {'ratio':>7}")
-    for name, (_, moved, work) in sides["flambeau"].items():
-        if args.names and name not in args.names:
-            continue
-        times = compare(sides, name, args.seconds)
-        ours, theirs = (statistics.median(times[s]) for s in sides)
-        ratio = statistics.median(b / a for a, b in zip(times["flambeau"], times["torch"], strict=True))
-        rate = f"{moved / ours / 1e9:6.1f} GB/s" if moved else f"{work / ours / 1e9:6.1f} GFLOP/s" if work else ""
-        print(f"{name:20} {ours * 1e6:12.2f} {theirs * 1e6:12.2f} {ratio:7.2f}  {rate}", flush=True)
+    for name, row, moved, work in measure(pairs.libraries(args.threads), args.seconds, args.names):
+        print(pairs.line(name, row, 1e6, rate(row, moved, work)), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ the median of the ratios (PyTorch's time / flambeau's; above 1 flambeau is faste
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
+
+import pairs
 
 
 def lenet(t, batch):
@@ -132,26 +132,14 @@ WORKLOADS = {
 }  # fmt: skip
 
 
-def compare(make, seconds: float, sides: dict) -> dict:
-    """{side: [seconds per step, ...]}, one round of each side after the other."""
-    steps = {}
-    for name, t in sides.items():
-        t.manual_seed(0)
-        steps[name] = make(t)
-        for _ in range(3):
-            steps[name]().item()
-    start = time.perf_counter()
-    next(iter(steps.values()))().item()
-    count = max(1, int(0.1 / max(time.perf_counter() - start, 1e-6)))
-    times: dict = {name: [] for name in sides}
-    begin = time.perf_counter()
-    while time.perf_counter() - begin < seconds or len(times[name]) < 3:
-        for name, step in steps.items():
-            start = time.perf_counter()
-            for _ in range(count):
-                step()
-            times[name].append((time.perf_counter() - start) / count)
-    return times
+def measure(sides: dict, seconds: float, names=()):
+    """(name, summary) of each workload."""
+    for name in names or WORKLOADS:
+        steps = {}
+        for side, t in sides.items():
+            t.manual_seed(0)
+            steps[side] = WORKLOADS[name](t)
+        yield name, pairs.summary(pairs.interleaved(steps, seconds, 0.1))
 
 
 def main() -> None:
@@ -160,20 +148,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=4.0)
     args = parser.parse_args()
-    import torch
-
-    import flambeau
-    import flambeau.optim
-
-    sides = {"flambeau": flambeau, "torch": torch}
-    for t in sides.values():
-        t.set_num_threads(args.threads)
-    print(f"{args.threads} threads; ms per step, medians; ratio = torch / flambeau")
-    for name in args.names:
-        times = compare(WORKLOADS[name], args.seconds, sides)
-        ours, theirs = (statistics.median(times[s]) * 1e3 for s in sides)
-        ratio = statistics.median(b / a for a, b in zip(times["flambeau"], times["torch"], strict=True))
-        print(f"{name:14} {ours:9.3f} {theirs:9.3f} {ratio:7.2f}", flush=True)
+    print(f"{args.threads} threads\n{'':20} {'flambeau ms':>12} {'torch ms':>12} {'ratio':>7}")
+    for name, row in measure(pairs.libraries(args.threads), args.seconds, args.names):
+        print(pairs.line(name, row, 1e3), flush=True)
 
 
 if __name__ == "__main__":
