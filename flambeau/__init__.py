@@ -26,6 +26,9 @@ from flambeau.tensor import indexing as _indexing  # noqa: F401  isort: skip - s
 
 _bind.attach_all(ops.MODULES)
 
+from flambeau.tensor.storages import TypedStorage, UntypedStorage  # noqa: E402
+from flambeau.support.errors import OutOfMemoryError  # noqa: E402
+
 from flambeau.autograd.modes import (  # noqa: E402
     enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled,
 )  # fmt: skip
@@ -58,6 +61,8 @@ def _expose() -> None:
 
 
 _expose()
+globals().update(ops.foreach.FUNCTIONS)
+globals().update(_importlib.import_module("flambeau.ops.linear_algebra").OLD_NAMES)
 
 # Submodules load when first named, so that `import flambeau` stays light.
 _LAZY = (
@@ -65,7 +70,12 @@ _LAZY = (
     "distributed", "amp", "cuda", "backends", "jit", "version", "func", "multiprocessing", "hub", "onnx", "vision",
     "testing", "return_types", "overrides", "types", "sparse", "profiler", "accelerator", "compiler", "mps", "xpu", "cpu",
 )  # fmt: skip
-_FROM = {"save": "serialization", "load": "serialization", "autocast": "amp", "compile": "compiler", "is_autocast_enabled": "amp", "GradScaler": "amp"}
+_FROM = {"save": "serialization", "load": "serialization", "autocast": "amp", "compile": "compiler", "is_autocast_enabled": "amp", "GradScaler": "amp", "vmap": "func"}
+# Functions of nn.functional that PyTorch keeps in its own namespace as well.
+_FUNCTIONAL = (
+    "cosine_embedding_loss", "cosine_similarity", "hinge_embedding_loss", "margin_ranking_loss", "pairwise_distance",
+    "poisson_nll_loss", "triplet_margin_loss", "threshold_",
+)  # fmt: skip
 
 
 def __getattr__(name: str):
@@ -73,6 +83,8 @@ def __getattr__(name: str):
         return _importlib.import_module(f"flambeau.{name}")
     if name in _FROM:
         return getattr(_importlib.import_module(f"flambeau.{_FROM[name]}"), name)
+    if name in _FUNCTIONAL:
+        return getattr(_importlib.import_module("flambeau.nn.functional"), name)
     found = getattr(ops, name, None) if not name.startswith("_") else None
     if found is not None:
         return found

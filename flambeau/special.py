@@ -40,17 +40,6 @@ def xlog1py(input, other):
     return y.masked_fill((x == 0) & ~other.isnan(), 0) if isinstance(other, _ops.record.hooks.Tensor) else y
 
 
-def multigammaln(a, p):
-    """log of the multivariate gamma function of dimension p.
-
-    Source:   torch.special.multigammaln
-    """
-    import math
-
-    if bool((a <= (p - 1) / 2).any()):
-        raise RuntimeError("All elements must be greater than (p-1)/2")
-    steps = _ops.arange(p, dtype=a.dtype) * -0.5
-    return _ops.lgamma(a.unsqueeze(-1) + steps).sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
-
+multigammaln = _ops.mvlgamma
 
 __all__ = [*_NAMES, "entr", "multigammaln", "ndtr", "xlog1py"]

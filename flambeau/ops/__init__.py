@@ -11,7 +11,7 @@ from flambeau.ops import record as _record
 FAMILIES = (
     "arithmetic", "unary", "compare", "copying", "create", "view", "reduce", "scan", "join", "index", "sort",
     "statistics", "softmax", "activation", "loss", "embedding", "norm", "pool", "matmul", "conv", "contract", "resize", "attention",
-    "recurrent", "predicates", "random", "fourier", "linear_algebra", "custom",
+    "recurrent", "predicates", "random", "fourier", "linear_algebra", "custom", "foreach",
 )  # fmt: skip
 
 MODULES = [_importlib.import_module(f"flambeau.ops.{_family}") for _family in FAMILIES]

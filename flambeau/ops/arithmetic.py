@@ -738,6 +738,32 @@ def heaviside(input, values):
 
 
 @op(COMPOSITE)
+def frexp(input):
+    """(mantissa, exponent) with input = mantissa * 2 ** exponent, 0.5 <= |mantissa| < 1; zeros and infinities with 0.
+
+    Shapes:   (*) -> (*), (*) int32
+    Raises:   RuntimeError for dtypes that are no floats
+    Source:   torch.frexp
+    """
+    from flambeau.return_types import frexp as result
+
+    if not input.dtype.is_floating_point:
+        raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
+    wide = input.detach().double()  # every float32 is a normal float64, so that its logarithm's floor is near enough
+    small = wide.abs() < 2.0**-1000
+    wide = (wide * 2.0**600).where(small, wide)
+    special = (wide == 0) | ~wide.isfinite()
+    exponent = wide.abs().where(~special, 1.0).log2().floor() + 1
+    size = wide.abs() / pow(2.0, exponent - 1)  # in [1, 2) unless log2 rounded across a power of two
+    exponent = exponent + (size >= 2).double() - (size < 1).double()
+    exponent = (exponent - 600.0 * small.double()).where(~special, 0.0)
+    half = (exponent * -0.5).floor()  # two steps: 2 ** -exponent may overflow
+    scale = [pow(2.0, half).to(input.dtype), pow(2.0, -exponent - half).to(input.dtype)]
+    mantissa = (input * scale[0] * scale[1]).where(~special, input)
+    return result((mantissa, exponent.int()))
+
+
+@op(COMPOSITE)
 def ldexp(input, other):
     """input * 2 ** other.
 

@@ -616,6 +616,22 @@ def nonzero(input, *, as_tuple=False):
 
 
 @op(COMPOSITE)
+def nonzero_static(input, *, size, fill_value=-1):
+    """The first `size` positions of non-zero elements, rows of fill_value where there are fewer.
+
+    Shapes:   (*) -> (size, ndim) int64
+    Source:   torch.nonzero_static
+    """
+    if size < 0:
+        raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, got {size}")
+    found = nonzero(input)
+    out = found.new_full((size, found.shape[1]), fill_value)
+    count = min(size, found.shape[0])
+    out[:count] = found[:count]
+    return out
+
+
+@op(COMPOSITE)
 def argwhere(input):
     """The positions of non-zero elements, one row each.
 

@@ -840,6 +840,7 @@ METHODS = {
     "matrix_exp": matrix_exp, "cross": cross, "cholesky_solve": cholesky_solve, "cholesky_inverse": cholesky_inverse,
     "triangular_solve": triangular_solve,
 }  # fmt: skip
+OLD_NAMES = {"svd": torch_svd, "qr": torch_qr, "cholesky": torch_cholesky}  # torch.svd is not torch.linalg.svd
 inverse, pinverse = inv, METHODS["pinverse"]
 
 __all__ = ["geqrf", "householder_product", "cholesky_inverse", "cholesky_solve", "cross", "inverse", "logdet", "matrix_exp", "matrix_power", "pinverse",

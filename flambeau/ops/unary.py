@@ -9,7 +9,7 @@ import math
 
 from flambeau.ir import expr as E
 from flambeau.ops.arithmetic import where_of
-from flambeau.ops.record import POINTWISE, op
+from flambeau.ops.record import COMPOSITE, POINTWISE, op
 
 
 def conj(x):
@@ -114,8 +114,8 @@ for _name, (_aliases, _what, _rule) in FUNCTIONS.items():
 exp, exp2, expm1, log, log2, log10, log1p, sqrt, rsqrt = (
     globals()[n] for n in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt")
 )
-sin, cos, tan, sinh, cosh, tanh, sigmoid, digamma = (
-    globals()[n] for n in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "sigmoid", "digamma")
+sin, cos, tan, sinh, cosh, tanh, sigmoid, digamma, lgamma = (
+    globals()[n] for n in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "sigmoid", "digamma", "lgamma")
 )
 special_i0, special_i0e, special_i1, special_i1e = (
     globals()[n] for n in ("special_i0", "special_i0e", "special_i1", "special_i1e")
@@ -139,6 +139,20 @@ def polygamma(n, input):
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
     return digamma(input) if n == 0 else polygamma_of(input, n=n)
+
+
+@op(COMPOSITE)
+def mvlgamma(input, p):
+    """log of the multivariate gamma function: p (p - 1) / 4 log pi + sum_(i < p) lgamma(input - i / 2).
+
+    Source:   torch.mvlgamma
+    """
+    if p < 1:
+        raise RuntimeError(f"p has to be greater than or equal to 1, got {p}")
+    total = lgamma(input)
+    for i in range(1, p):
+        total = total + lgamma(input - i / 2)
+    return total + p * (p - 1) / 4 * math.log(math.pi)
 
 
 @op(POINTWISE, promote="float", literal={"eps": set()})

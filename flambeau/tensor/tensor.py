@@ -14,6 +14,7 @@ from flambeau.autograd.engine import backward as run_backward
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.core.device import device as Device
+from flambeau.core.device import strided
 from flambeau.core.size import Size
 from flambeau.ops.record import hooks, state
 from flambeau.runtime import memory
@@ -58,6 +59,11 @@ class Tensor(metaclass=TensorMeta):
     def device(self) -> Device:
         """Where the elements live."""
         return Device(self._storage.device)
+
+    @property
+    def layout(self):
+        """torch.strided: how the elements are stored."""
+        return strided
 
     @property
     def ndim(self) -> int:
