@@ -2,6 +2,7 @@
 # make check   the same within a minute: lint, types, the quick tests
 # make demo    train on the handwritten digits
 # make bench   compare with PyTorch
+# make docs    the documentation as a site, in site/
 # make clean   remove what these made
 #
 # Needs make and Python 3.11 or newer, found as python3 (or say PYTHON=...).
@@ -12,7 +13,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 QUICK := tests/core tests/support tests/test_layers.py tests/test_runner.py tests/tensor/test_printing.py
 
-.PHONY: test check lint types demo bench clean
+.PHONY: test check lint types demo bench docs clean
 
 test: $(VENV)/.test lint types
 	$(BIN)/python -m pytest -q
@@ -32,11 +33,16 @@ demo: $(VENV)/.demo
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/run.py
 
+docs: $(VENV)/.docs
+	$(BIN)/python tools/reference.py docs/reference
+	$(BIN)/python -m mkdocs build --strict --quiet
+
 # A stamp per set of extras, so that each is installed once and again when pyproject.toml changes.
 $(VENV)/.test: EXTRAS := test
 $(VENV)/.demo: EXTRAS := demo
 $(VENV)/.bench: EXTRAS := bench
-$(VENV)/.test $(VENV)/.demo $(VENV)/.bench: pyproject.toml | $(BIN)/pip
+$(VENV)/.docs: EXTRAS := docs
+$(VENV)/.test $(VENV)/.demo $(VENV)/.bench $(VENV)/.docs: pyproject.toml | $(BIN)/pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	touch $@
 
@@ -47,5 +53,5 @@ $(BIN)/pip:
 		"from urllib.request import urlopen; exec(urlopen('https://bootstrap.pypa.io/get-pip.py').read())"; }
 
 clean:
-	rm -rf $(VENV) build dist runs .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build dist runs site docs/reference .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
