@@ -349,10 +349,10 @@ def power(x, y):
 
 
 def int_power(x: Expr, y: Expr) -> Expr:
-    """Integer power by squaring; negative exponents give 1/x truncated, as PyTorch's kernels do."""
+    """Integer power by squaring, modulo 2^bits, a round per bit of y; y < 0 gives 1/x truncated, as PyTorch's kernels do."""
     d = x.dtype
     result, base, e = const(1, d), x, y
-    for _ in range(min(6, 3 + d.itemsize)):
+    for _ in range(8 * d.itemsize - d.is_signed):
         result = where((e & 1) != 0, result * base, result)
         base, e = base * base, e >> 1
     if not d.is_signed:
@@ -517,7 +517,7 @@ class Complex:
             return (a.re == b.re) & (a.im == b.im)
         if op == "ne":
             return (a.re != b.re) | (a.im != b.im)
-        raise TypeError(f"{op}: complex numbers have no order; compare abs() or real parts")
+        raise NotImplementedError(f'"{op}_cpu" not implemented for complex numbers: compare abs() or real parts')
 
     def divide(self, b: Complex) -> Complex:
         """Smith's method: scales by the larger part of the divisor, so no needless overflow."""
@@ -586,7 +586,9 @@ class Complex:
         one = const(1, r.dtype)
         none = const(0, r.dtype)
         y0 = (y.re == 0) & (y.im == 0)
-        return where(zero, Complex(where(y0, one, none), none), z)
+        nan = const(math.nan, r.dtype)  # 0 to a power with no positive real part has no value
+        at_zero = where(y0, one, where(y.re > 0, none, where(y.re < 0, const(math.inf, r.dtype), nan)))
+        return where(zero, Complex(at_zero, where(y0 | (y.re > 0), none, nan)), z)
 
     def exp(self):
         e = exp(self.re)
@@ -595,6 +597,9 @@ class Complex:
 
     def log(self):
         return Complex(log(abs(self)), self.angle())
+
+    def exp2(self):
+        return (self * math.log(2)).exp()
 
     def log2(self):
         return self.log() * (1 / math.log(2))

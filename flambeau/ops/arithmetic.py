@@ -154,7 +154,8 @@ def check_integer_divisor(name: str, input, other) -> None:
         if d is not None and d.kind in "fc" or isinstance(t, float):
             return
     zero = bool((other == 0).any().item()) if isinstance(other, hooks.Tensor) else other == 0
-    if zero:
+    empty = isinstance(input, hooks.Tensor) and input._numel == 0
+    if zero and not empty:
         raise RuntimeError("ZeroDivisionError")
 
 
@@ -295,6 +296,8 @@ def pow(input, exponent):
     d = getattr(input, "dtype", None)
     if isinstance(exponent, int) and exponent < 0 and d is not None and d.kind in "iu":
         raise RuntimeError("Integers to negative integer powers are not allowed.")
+    if d is dt.bool and isinstance(exponent, (int, float)) and not isinstance(exponent, bool):
+        input = input.to(dt.int64)  # a number of a higher kind decides, though the kernel is made for its value
     return power(input, exponent)
 
 
@@ -348,7 +351,7 @@ def conj_kernel(input):
 conj_kernel.derivative(input=lambda g: conj_kernel(g))
 
 
-@op(COMPOSITE, aliases=("conj_physical", "resolve_conj"))
+@op(COMPOSITE, aliases=("conj_physical",))
 def conj(input):
     """The complex conjugate (a copy); real tensors as they are.
 
@@ -393,7 +396,7 @@ def reciprocal(input):
 reciprocal.derivative(input=lambda g, result: -g * result * result)
 
 
-@op(POINTWISE, node="PowBackward0")
+@op(POINTWISE, node="PowBackward0", promote="number")
 def square(input):
     """input ** 2.
 
@@ -634,6 +637,10 @@ def logaddexp(input, other):
 
     Source:   torch.logaddexp
     """
+    if isinstance(input, E.Complex):  # the larger real part is taken out, so that neither power overflows
+        top = E.maximum(input.re, other.re)
+        top = E.where(abs(top) == math.inf, E.const(0, top.dtype), top)
+        return ((input - top).exp() + (other - top).exp()).log() + top
     return log_of_sum(input, other, E.exp, E.log1p)
 
 

@@ -273,7 +273,7 @@ def bilinear(input1, input2, weight, bias=None):
             f"bilinear(): input sizes {input1._shape[-1]}, {input2._shape[-1]} do not match weight of shape {list(weight._shape)}"
         )
     lead = tuple(input1._shape[:-1])
-    x1, x2 = input1.reshape(-1, input1._shape[-1]), input2.reshape(-1, input2._shape[-1])
+    x1, x2 = (x.reshape(math.prod(x._shape[:-1]), x._shape[-1]) for x in (input1, input2))
     out = einsum("ni,oij,nj->no", x1, weight, x2)
     out = out if bias is None else out + bias
     return out.reshape(*lead, weight._shape[0])

@@ -53,7 +53,12 @@ class Plan:
         return E.leaf("x", d)
 
     def trace(self, k, values) -> tuple:
-        result = self.op.invoke(values)
+        try:
+            result = self.op.invoke(values)
+        except (AttributeError, TypeError) as error:
+            if any(isinstance(v, E.Complex) for v in values):  # a primitive that has no complex form
+                raise NotImplementedError(f'"{self.op.name}_cpu" not implemented for complex numbers') from error
+            raise
         outs = result if isinstance(result, tuple) else (result,)
         real = K.compute_dtype(self.compute)
         return tuple(o if isinstance(o, (E.Expr, E.Complex)) else E.wrap(o, real) for o in outs)
@@ -174,6 +179,8 @@ def compute_dtype(op: Op, kinds: tuple):
     if fixed is not None:
         return fixed
     d = dt.result_type([(python_dtype(x) if x in NUMBERS else x, c) for x, c in entries])
+    if op.option("promote") == "number" and d is dt.bool:
+        return dt.int64
     if op.option("promote") == "float" and d.kind in "biu":
         d = dt.get_default_dtype()
     allowed = op.option("dtypes")

@@ -194,7 +194,7 @@ def inner(input, other):
             f"inner() the last dimension must match on both input tensors but got shapes {list(input._shape)} and "
             f"{list(other._shape)}"
         )
-    flat = mm(input.reshape(-1, input._shape[-1]), other.reshape(-1, other._shape[-1]).t())
+    flat = mm(input.reshape(math.prod(input._shape[:-1]), input._shape[-1]), other.reshape(math.prod(other._shape[:-1]), other._shape[-1]).t())
     return flat.reshape(*input._shape[:-1], *other._shape[:-1])
 
 
@@ -232,7 +232,7 @@ def matmul(input, other):
     if b == 1:
         return matmul(input, other.unsqueeze(1)).squeeze(-1)
     if b == 2:  # many rows against one matrix
-        flat = mm(input.reshape(-1, input._shape[-1]), other)
+        flat = mm(input.reshape(math.prod(input._shape[:-1]), input._shape[-1]), other)
         return flat.reshape(*input._shape[:-1], other._shape[-1])
     m, k = input._shape[-2:]
     k2, n = other._shape[-2:]
@@ -242,8 +242,8 @@ def matmul(input, other):
             f"got: [{math.prod(other._shape[:-2])}, {k2}] (matmul: shapes {list(input._shape)}, {list(other._shape)})"
         )
     lead = S.broadcast_shapes("matmul", tuple(input._shape[:-2]), tuple(other._shape[:-2]))
-    x = input.expand(*lead, m, k).reshape(-1, m, k) if len(lead) != 1 or input._shape[:-2] != lead else input
-    y = other.expand(*lead, k, n).reshape(-1, k, n) if len(lead) != 1 or other._shape[:-2] != lead else other
+    x = input.expand(*lead, m, k).reshape(math.prod(lead), m, k) if len(lead) != 1 or input._shape[:-2] != lead else input
+    y = other.expand(*lead, k, n).reshape(math.prod(lead), k, n) if len(lead) != 1 or other._shape[:-2] != lead else other
     return bmm(x, y).reshape(*lead, m, n)
 
 
@@ -349,6 +349,6 @@ def linear(input, weight, bias=None):
         return mm(input, weight.t()) if bias is None else addmm(bias, input, weight.t())
     if len(input._shape) == 1 and bias is None:
         return mm(input.unsqueeze(0), weight.t()).squeeze(0)
-    flat = input.reshape(-1, input._shape[-1])
+    flat = input.reshape(math.prod(input._shape[:-1]), input._shape[-1])
     y = mm(flat, weight.t()) if bias is None else addmm(bias, flat, weight.t())
     return y.reshape(*input._shape[:-1], weight._shape[0])

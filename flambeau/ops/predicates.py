@@ -156,9 +156,25 @@ def written(input, src, part):
     return out
 
 
+def resolve_conj(input):
+    """input itself: conjugates are computed at once here, so that none is pending.
+
+    Source:   torch.resolve_conj
+    """
+    return input
+
+
+def resolve_neg(input):
+    """input itself: negations are computed at once here, so that none is pending.
+
+    Source:   torch.resolve_neg
+    """
+    return input
+
+
 pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
 METHODS = {
-    "is_nonzero": is_nonzero, "is_conj": is_conj, "is_neg": is_neg, "resolve_neg": lambda self: self,
+    "is_nonzero": is_nonzero, "is_conj": is_conj, "is_neg": is_neg, "resolve_neg": resolve_neg, "resolve_conj": resolve_conj,
     "get_device": lambda self: -1, "is_pinned": lambda self: False, "pin_memory": lambda self: self.clone(),
     "is_shared": lambda self: bool(self.__dict__.get("_shared")), "dense_dim": lambda self: len(self._shape),
     "is_coalesced": lambda self: False, "to_dense": lambda self, dtype=None: self if dtype is None else self.to(dtype),
@@ -171,5 +187,5 @@ PROPERTIES = {
 }  # fmt: skip
 __all__ = [
     "e", "inf", "is_complex", "is_conj", "is_floating_point", "is_neg", "is_nonzero", "is_same_size", "is_storage",
-    "is_tensor", "nan", "newaxis", "numel", "pi", "result_type", "typename",
+    "is_tensor", "nan", "newaxis", "numel", "pi", "resolve_conj", "resolve_neg", "result_type", "typename",
 ]  # fmt: skip

@@ -834,7 +834,13 @@ def logsumexp(input, dim, keepdim=False):
 
     Source:   torch.logsumexp
     """
-    return logsumexp_over(input, wrap("logsumexp", dim, len(input._shape)), keepdim)
+    dims = wrap("logsumexp", dim, len(input._shape))
+    if input._dtype.is_complex:
+        top = amax_over(input.detach().real, dims, True)
+        top = top.masked_fill(top.abs() == math.inf, 0)
+        y = (input - top).exp().sum(dims, True).log() + top
+        return y if keepdim else y.squeeze(dims)
+    return logsumexp_over(input, dims, keepdim)
 
 
 __all__ = ["fold", "spread", "sum_to", "vector_norm"]

@@ -83,9 +83,11 @@ def run(name: str, input, dim: int, dtype, how: str):
     """The scan of input along dim."""
     d = dtype or (input._dtype if input._dtype.kind in "fc" else dt.int64)
     dim = S.wrap_dim(dim, len(input._shape), name)
+    if not input._shape:
+        return input.to(d, copy=True)
     if d.is_complex:
         if how == "add":
-            return run(name, input.to(d).view_as_real(), dim, None, how).view_as_complex()
+            return run(name, input.to(d).contiguous().view_as_real(), dim, None, how).view_as_complex()
         return complex_scan(input.to(d), dim, how)
     x = input.contiguous()
     y = hooks.empty(x._shape, d)
@@ -105,14 +107,14 @@ def run(name: str, input, dim: int, dtype, how: str):
 
 
 def complex_scan(x, dim: int, how: str):
-    """log2(n) rounds of products with the elements 1, 2, 4, ... before."""
-    if how != "mul":
-        raise NotImplementedError(f"{how}: complex logcumsumexp is not implemented; compute exp().cumsum().log()")
+    """log2(n) rounds of joining with the elements 1, 2, 4, ... before."""
+    from flambeau.ops.arithmetic import logaddexp, mul
     from flambeau.ops.join import cat
 
+    join = {"mul": mul, "logadd": logaddexp}[how]
     n, step = (x._shape[dim] if x._shape else 1), 1
     while step < n:
-        high = x.narrow(dim, step, n - step) * x.narrow(dim, 0, n - step)
+        high = join(x.narrow(dim, step, n - step), x.narrow(dim, 0, n - step))
         x = cat([x.narrow(dim, 0, step), high], dim)
         step *= 2
     return x
@@ -172,6 +174,8 @@ def logcumsumexp(input, dim):
 
     Source:   torch.logcumsumexp
     """
+    if input._dtype.kind not in "fc":
+        raise NotImplementedError(f'"logcumsumexp_out_cpu" not implemented for {input._dtype}: convert to a float dtype')
     return run("logcumsumexp", input, dim, None, "logadd")
 
 

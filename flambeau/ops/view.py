@@ -285,6 +285,8 @@ def movedim(input, source, destination):
         raise RuntimeError(f"movedim: Invalid source or destination dims: source ({src} dims) should contain the same number of dims as destination ({dst} dims)")
     if len(set(src)) != len(src) or len(set(dst)) != len(dst):
         raise RuntimeError(f"movedim: repeated dim in `{'source' if len(set(src)) != len(src) else 'destination'}` ({src}, {dst})")
+    if not n:
+        return permute_to(input, ())
     order: list = [None] * n
     for a, b in zip(src, dst, strict=True):
         order[b] = a
@@ -786,7 +788,7 @@ def unbind(input, dim=0):
     """
     n = len(input._shape)
     if not n:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     d = S.wrap_dim(dim, n)
     shape = input._shape[:d] + input._shape[d + 1 :]
     st = input._strides[:d] + input._strides[d + 1 :]

@@ -156,7 +156,7 @@ def pow_ends(x: Expr, y: Expr, r: Expr) -> Expr:
     odd = whole & (E.floor(half) != half)
     r = where(odd, E.copysign(r, x), r)
     r = where((x < 0) & (x != -INF) & ~whole, NAN, r)
-    return where((x == 1) | (y == 0), 1.0, r)
+    return where((x == 1) | (y == 0) | (x == -1) & (abs(y) == INF), 1.0, r)
 
 
 @expansion("pow", F32)
