@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from flambeau.autograd import functional as F
 from flambeau.autograd.modes import enable_grad
-from flambeau.tensor.tensor import Tensor
 from flambeau.support.pytree import tree_flatten, tree_map, tree_unflatten
+from flambeau.tensor.tensor import Tensor
 
 __all__ = [
     "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "stack_module_state", "vjp", "vmap",

@@ -608,7 +608,7 @@ class Complex:
         return self.log() * (1 / math.log(10))
 
     def log1p(self):
-        return (self + 1).log()
+        return self.plus(1).log()
 
     def expm1(self):
         s = sin(self.im * 0.5)
@@ -648,17 +648,22 @@ class Complex:
         z = Complex(-self.im, self.re).tanh()
         return Complex(z.im, -z.re)
 
+    def plus(self, real):
+        """self + real, the imaginary part as it is: its sign tells the sides of a branch cut apart even at zero."""
+        return Complex(self.re + real, self.im)
+
     def asinh(self):
-        z = self
-        return (z + (z * z + 1).sqrt()).log()
+        s = copysign(const(1, self.re.dtype), self.re)  # an odd function: no cancellation for re > 0
+        z = Complex(self.re * s, self.im * s)
+        w = (z + Complex((z.re - z.im) * (z.re + z.im) + 1, 2 * z.re * z.im).sqrt()).log()
+        return Complex(w.re * s, w.im * s)
 
     def acosh(self):
-        z = self
-        return (z + (z + 1).sqrt() * (z - 1).sqrt()).log()
+        return (self + self.plus(1).sqrt() * self.plus(-1).sqrt()).log()
 
     def atanh(self):
-        z = self
-        return ((z + 1).log() - (1 - z).log()) * 0.5
+        w = self.plus(1).log() - Complex(1 - self.re, -self.im).log()
+        return Complex(w.re * 0.5, w.im * 0.5)
 
     def asin(self):
         z = Complex(-self.im, self.re).asinh()

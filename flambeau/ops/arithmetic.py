@@ -195,7 +195,7 @@ def python_modulus(input, other):
 
 
 python_modulus.derivative(
-    input=lambda g: g, other=lambda g, input, other: -g * floor_of(input / other)
+    input=lambda g: g, other=lambda g, input, other: -g * floored(input, other)
 )
 
 
@@ -210,9 +210,9 @@ c_modulus.derivative(
 )
 
 
-def floor_of(x):
-    """floor of a tensor or an expression."""
-    return floor(x)
+def floored(x, y):
+    """x // y of tensors or expressions: not floor(x / y), whose quotient may round up to a whole number."""
+    return E.floordiv(x, y) if isinstance(x, E.Expr) else rounded_divide(x, y, rounding_mode="floor")
 
 
 def trunc_of(x):
@@ -329,14 +329,14 @@ abs.derivative(eager=True, input=lambda g, input: g * sgn(input))
 
 @op(POINTWISE)
 def sign(input):
-    """-1, 0 or 1 by the sign of input (NaN stays NaN).
+    """-1, 0 or 1 by the sign of input; 0 for NaN, as in PyTorch.
 
     Source:   torch.sign
     """
     if input.dtype.kind in "bu":
         return E.where(input != 0, E.const(1, input.dtype), E.const(0, input.dtype))
-    one = E.where(input > 0, E.const(1, input.dtype), E.where(input < 0, E.const(-1, input.dtype), input * 0))
-    return one
+    zero = E.const(0, input.dtype)
+    return E.where(input > 0, E.const(1, input.dtype), E.where(input < 0, E.const(-1, input.dtype), zero))
 
 
 sign.derivative(input=lambda g: g * 0)
@@ -536,18 +536,18 @@ def minimum(input, other):
     return E.minimum(input, other)
 
 
-def share(g, mine, other, better):
-    """g where mine is better, half of it at ties, else 0."""
-    return where_of(better, g, where_of(mine == other, g * 0.5, g * 0))
+def share(g, mine, other, worse):
+    """0 where mine is worse, half of g at ties, else g (so beside a NaN, both get all of it)."""
+    return where_of(worse, g * 0, where_of(mine == other, g * 0.5, g))
 
 
 maximum.derivative(
-    input=lambda g, input, other: share(g, input, other, input > other),
-    other=lambda g, input, other: share(g, other, input, other > input),
-)
-minimum.derivative(
     input=lambda g, input, other: share(g, input, other, input < other),
     other=lambda g, input, other: share(g, other, input, other < input),
+)
+minimum.derivative(
+    input=lambda g, input, other: share(g, input, other, input > other),
+    other=lambda g, input, other: share(g, other, input, other > input),
 )
 
 
@@ -660,20 +660,20 @@ def log_of_sum(x, y, exp, log1p):
     return E.where(same, x, top + log1p(exp(low - top)))
 
 
-def part_of(x, result, base: float):
-    """base ** (x - result), 0 where result is -inf."""
+def part_of(x, other, base: float):
+    """base ** x / (base ** x + base ** other), 0 where x is -inf (PyTorch's is NaN if both are)."""
     from flambeau.ops.unary import exp
 
-    return where_of(result == -math.inf, 0.0, exp((x - result) * math.log(base)))
+    return where_of(x == -math.inf, 0.0, 1 / (1 + exp((other - x) * math.log(base))))
 
 
 logaddexp.derivative(
-    input=lambda g, input, result: g * part_of(input, result, math.e),
-    other=lambda g, other, result: g * part_of(other, result, math.e),
+    input=lambda g, input, other: g * part_of(input, other, math.e),
+    other=lambda g, other, input: g * part_of(other, input, math.e),
 )
 logaddexp2.derivative(
-    input=lambda g, input, result: g * part_of(input, result, 2.0),
-    other=lambda g, other, result: g * part_of(other, result, 2.0),
+    input=lambda g, input, other: g * part_of(input, other, 2.0),
+    other=lambda g, other, input: g * part_of(other, input, 2.0),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from flambeau.core import dtypes as dt
+from flambeau.core.limits import finfo
 from flambeau.ir import expr as E
 from flambeau.ops.record import COMPOSITE, POINTWISE, hooks, op
 
@@ -126,24 +127,26 @@ def isreal(input):
     return input.im == 0 if isinstance(input, E.Complex) else E.const(True, dt.bool)
 
 
-@op(POINTWISE, weak=("nan", "posinf", "neginf"))
+@op(POINTWISE, weak=("nan", "posinf", "neginf"), function=False, method=False, node="NanToNumBackward0")
+def replaced(input, nan, posinf, neginf):
+    """NaN and the infinities replaced; see `nan_to_num`."""
+    if isinstance(input, E.Complex):
+        return E.Complex(*(replaced.record.fn(part, nan, posinf, neginf) for part in (input.re, input.im)))
+    x = E.where(E.isnan(input), E.wrap(nan, input.dtype), input)
+    x = E.where(input == math.inf, E.wrap(posinf, input.dtype), x)
+    return E.where(input == -math.inf, E.wrap(neginf, input.dtype), x)
+
+
+@op(COMPOSITE, inplace=True)
 def nan_to_num(input, nan=0.0, posinf=None, neginf=None):
-    """NaN replaced by `nan`, infinities by `posinf`, `neginf` (default: the largest finite values).
+    """NaN replaced by `nan`, infinities by `posinf`, `neginf` (default: the largest finite values of the dtype).
 
     Source:   torch.nan_to_num
     """
-    if isinstance(input, E.Complex):
-        return E.Complex(nan_to_num.record.fn(input.re, nan, posinf, neginf),
-                         nan_to_num.record.fn(input.im, nan, posinf, neginf))  # fmt: skip
-    if not input.dtype.is_floating_point:
-        return input
-    largest = {2: 65504.0, 4: 3.4028234663852886e38, 8: 1.7976931348623157e308}[input.dtype.itemsize]
-    nan = 0.0 if nan is None else nan
-    high = largest if posinf is None else posinf
-    low = -largest if neginf is None else neginf
-    x = E.where(E.isnan(input), E.wrap(nan, input.dtype), input)
-    x = E.where(input == math.inf, E.wrap(high, input.dtype), x)
-    return E.where(input == -math.inf, E.wrap(low, input.dtype), x)
+    if not (input.dtype.is_floating_point or input.dtype.is_complex):
+        return input.clone()
+    largest = finfo(input.dtype).max
+    return replaced(input, 0.0 if nan is None else nan, largest if posinf is None else posinf, -largest if neginf is None else neginf)
 
 
 def zero_unless_finite(g, input):
@@ -152,7 +155,7 @@ def zero_unless_finite(g, input):
     return E.where(bad, g * 0, g) if isinstance(g, E.Expr) else where(bad, g * 0, g)
 
 
-nan_to_num.derivative(input=zero_unless_finite)
+replaced.derivative(input=zero_unless_finite)
 
 
 def where(condition, input=None, other=None, *, out=None):

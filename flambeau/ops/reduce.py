@@ -385,10 +385,10 @@ def extreme(x, dims, keepdim, how: str):
     return fold(x, dims, keepdim, how, acc=acc, out=d)
 
 
-def evenly(g, input, result, dims, keepdim):
-    """g shared among all elements that equal the extreme."""
+def evenly(g, input, result, dims, keepdim, nan_equal=False):
+    """g shared among all elements that equal the extreme; an extreme NaN takes it all if nan_equal, else spreads NaN."""
     y, g = (spread(t, input._shape, dims, keepdim) for t in (result, g))
-    mask = (input == y) | (input.isnan() & y.isnan())
+    mask = (input == y) | (input.isnan() & y.isnan()) if nan_equal else input == y
     return g / mask.sum(dims, True) * mask
 
 
@@ -401,7 +401,8 @@ def shared_extreme(name: str, how: str, node: str):
     body.__name__ = body.__qualname__ = name
     body.__doc__ = f"The {how}imum over dims."
     made = op(KERNEL, function=False, method=False, node=node)(body)
-    made.derivative(input=lambda g, input, result, dims, keepdim: evenly(g, input, result, dims, keepdim))
+    whole = name.endswith("_all")
+    made.derivative(input=lambda g, input, result, dims, keepdim: evenly(g, input, result, dims, keepdim, whole))
     return made
 
 
@@ -836,6 +837,8 @@ def logsumexp(input, dim, keepdim=False):
     """
     dims = wrap("logsumexp", dim, len(input._shape))
     if input._dtype.is_complex:
+        if not input._numel:
+            return input.exp().sum(dims, keepdim).log()
         top = amax_over(input.detach().real, dims, True)
         top = top.masked_fill(top.abs() == math.inf, 0)
         y = (input - top).exp().sum(dims, True).log() + top

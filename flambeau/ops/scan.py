@@ -99,7 +99,7 @@ def run(name: str, input, dim: int, dtype, how: str):
     blocks = -(-inner // WIDTH)
     if not lanes and inner > 1:
         moved = run(name, x.movedim(dim, -1).contiguous(), -1, d, how)
-        return moved.movedim(-1, dim).contiguous()
+        return y.copy_(moved.movedim(-1, dim))
     kernel_ = scan((d, x._dtype), how=how, acc=acc, lanes=lanes)
     each = n * (WIDTH if lanes else 1)
     kernel_(outer * (blocks if lanes else 1), max(1, WORK // each), y._ptr, x._ptr, n, inner, blocks)

@@ -62,7 +62,7 @@ def median_record(name: str, node: str, ignore_nan: bool):
     whole = op(KERNEL, function=False, method=False, node=f"{node}Backward0")(whole)
     over.derivative(input=at_index)
     whole.derivative(
-        input=lambda g, input, result: evenly(g, input, result, tuple(range(len(input._shape))), False)
+        input=lambda g, input, result: evenly(g, input, result, tuple(range(len(input._shape))), False, True)
     )
 
     def body(input, dim=None, keepdim=False):

@@ -43,7 +43,7 @@ FUNCTIONS = {
     "tanh": ((), "the hyperbolic tangent", lambda g, result: g * conj(1 - result * result)),
     "asinh": (("arcsinh",), "the inverse of sinh", lambda g, input: g * conj(rsqrt(input * input + 1))),
     "acosh": (("arccosh",), "the inverse of cosh",
-              lambda g, input: g * conj(rsqrt(input - 1) * rsqrt(input + 1))),
+              lambda g, input: g * conj(rsqrt(input * input - 1))),
     "atanh": (("arctanh",), "the inverse of tanh", lambda g, input: g / conj(1 - input * input)),
     "sigmoid": (("special_expit",), "1 / (1 + exp(-input))",
                 lambda g, result: g * conj((1 - result) * result)),
@@ -149,10 +149,10 @@ def mvlgamma(input, p):
     """
     if p < 1:
         raise RuntimeError(f"p has to be greater than or equal to 1, got {p}")
-    total = lgamma(input)
-    for i in range(1, p):
-        total = total + lgamma(input - i / 2)
-    return total + p * (p - 1) / 4 * math.log(math.pi)
+    from flambeau.ops.create import arange
+
+    steps = arange(p, dtype=input.dtype if input.dtype.is_floating_point else None) * 0.5
+    return lgamma(input.unsqueeze(-1) - steps).sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
 
 
 @op(POINTWISE, promote="float", literal={"eps": set()})

@@ -63,3 +63,32 @@ def test_scalars_and_refusals():
         _ = torch.tensor([1j]) < 2
     with pytest.raises(NotImplementedError, match="logcumsumexp"):
         torch.arange(3).logcumsumexp(0)
+
+
+def test_gradients_at_the_ends():
+    x = torch.tensor([math.inf, -math.inf, 1.0], requires_grad=True)
+    torch.logaddexp(x, torch.tensor([1.0, -math.inf, 1.0])).sum().backward()
+    assert x.grad.tolist() == [1.0, 0.0, 0.5]
+    x = torch.tensor([-2.0, 2.0], dtype=torch.float64, requires_grad=True)
+    torch.acosh(x).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), [3**-0.5, 3**-0.5], rtol=1e-12)
+    x = torch.tensor([math.nan, 1.0], requires_grad=True)
+    torch.maximum(x, torch.ones(2)).sum().backward()
+    assert x.grad.tolist() == [1.0, 0.5]
+    x, y = torch.tensor([-5.0]), torch.tensor([math.inf], requires_grad=True)
+    torch.remainder(x, y).backward()
+    assert y.grad.item() == 1.0
+
+
+def test_signs_and_replacements():
+    assert torch.sign(torch.tensor([math.nan, -3.0, -0.0])).tolist() == [0.0, -1.0, 0.0]
+    assert torch.nan_to_num(torch.tensor([math.inf, -math.inf], dtype=torch.float16)).tolist() == [65504.0, -65504.0]
+
+
+@pytest.mark.parametrize("name", ["arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh"])
+def test_complex_inverses_on_both_sides_of_their_branch_cuts(name):
+    values = [0.0, -0.0, 0.5, -0.5, 1.8, -1.8, 30.0, -1e3]
+    z = np.array([complex(a, b) for a in values for b in values])
+    with np.errstate(all="ignore"):
+        want = getattr(np, name)(z)
+    np.testing.assert_allclose(getattr(torch, name)(torch.from_numpy(z)).numpy(), want, rtol=1e-12, atol=1e-15)
