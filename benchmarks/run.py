@@ -24,15 +24,16 @@ from tqdm import tqdm
 
 HERE = Path(__file__).parent
 PEAK = """
-import resource, sys
+import sys
 sys.path.insert(0, {here!r})
-import training, {side} as t
+import memory, training, {side} as t
 t.set_num_threads({threads})
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+t.manual_seed(0)
 step = training.WORKLOADS[{name!r}](t)
+before = memory.start()
 for _ in range(5):
     step()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(memory.peak() - before)
 """
 FIRST = """
 import time, flambeau as t
@@ -79,10 +80,10 @@ def startup(sides: dict) -> dict:
 
 
 def peak_memory(sides: dict, threads: int) -> dict:
-    """{workload: {side: bytes by which five training steps raise the process's peak}}."""
+    """{workload: {side: bytes that five training steps take at their peak, above what network and data take}}."""
     return {
         name: {
-            side: 1024 * int(python(PEAK.format(here=str(HERE), side=side, threads=threads, name=name))) for side in sides
+            side: int(python(PEAK.format(here=str(HERE), side=side, threads=threads, name=name))) for side in sides
         } for name in tqdm(training.WORKLOADS, desc="peak memory", leave=False)
     }  # fmt: skip
 
