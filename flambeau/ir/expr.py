@@ -3,7 +3,7 @@
 A pointwise op is one such expression, and so is every value inside a loop nest. Operators on `Expr` build
 nodes; Python numbers become constants of the other operand's dtype. Named mathematics (exp, erf, ...) are
 single nodes here; `codegen.maths` rewrites them into primitives. Complex values are pairs (`Complex`), so the
-primitives are real. What runs expressions lives elsewhere: `interp` (NumPy), `codegen.emit` (LLVM).
+primitives are real. What runs expressions lives elsewhere: `evaluate` (NumPy), `codegen.emit` (LLVM).
 """
 
 from __future__ import annotations
