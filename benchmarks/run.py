@@ -26,10 +26,10 @@ HERE = Path(__file__).parent
 PEAK = """
 import sys
 sys.path.insert(0, {here!r})
-import memory, training, {side} as t
+import memory, workloads, {side} as t
 t.set_num_threads({threads})
 t.manual_seed(0)
-step = training.WORKLOADS[{name!r}](t)
+step = workloads.WORKLOADS[{name!r}].training(t)
 before = memory.start()
 for _ in range(5):
     step()
