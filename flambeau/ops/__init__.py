@@ -9,7 +9,7 @@ import importlib as _importlib
 from flambeau.ops import record as _record
 
 FAMILIES = (
-    "arithmetic", "unary", "compare", "copying", "create", "view", "reduce", "scan", "join", "index", "sort",
+    "arithmetic", "unary", "compare", "copying", "create", "view", "slicing", "splitting", "complex_views", "reduce", "scan", "join", "index", "sort",
     "statistics", "softmax", "activation", "loss", "embedding", "norm", "pool", "matmul", "conv", "contract", "resize", "attention",
     "recurrent", "predicates", "random", "fourier", "linear_algebra", "custom", "foreach",
 )  # fmt: skip

@@ -147,7 +147,7 @@ def slice_dim(x, dim: int, s: slice):
         None if s.stop is None else operator.index(s.stop),
         step,
     ).indices(x._shape[dim])
-    from flambeau.ops.view import slice as slice_op
+    from flambeau.ops.slicing import slice as slice_op
 
     return slice_op(x, dim, start, max(start, stop), step)
 
