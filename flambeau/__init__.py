@@ -62,7 +62,7 @@ def _expose() -> None:
 
 _expose()
 globals().update(ops.foreach.FUNCTIONS)
-globals().update(_importlib.import_module("flambeau.ops.linear_algebra").OLD_NAMES)
+globals().update(_importlib.import_module("flambeau.ops.matrix_functions").OLD_NAMES)
 
 # Submodules load when first named, so that `import flambeau` stays light.
 _LAZY = (

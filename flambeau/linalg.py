@@ -1,43 +1,51 @@
 """torch.linalg."""
 
 from flambeau.ops.create import vander
-from flambeau.ops.linear_algebra import (
-    LinAlgError,
-    cholesky,
-    cholesky_ex,
-    cond,
-    det,
+from flambeau.ops.decompositions import (
     eig,
     eigh,
     eigvals,
     eigvalsh,
     householder_product,
-    inv,
-    inv_ex,
-    lstsq,
     lu,
     lu_factor,
     lu_solve,
+    qr,
+    svd,
+    svdvals,
+)
+from flambeau.ops.linear_algebra import (
+    LinAlgError,
+    cholesky,
+    cholesky_ex,
+    det,
+    inv,
+    inv_ex,
+    slogdet,
+    solve,
+    solve_ex,
+    solve_triangular,
+)
+from flambeau.ops.matmul import matmul
+from flambeau.ops.matrix_functions import (
+    cond,
+    lstsq,
     matrix_exp,
     matrix_norm,
     matrix_power,
     matrix_rank,
     multi_dot,
     pinv,
-    qr,
-    slogdet,
-    solve,
-    solve_ex,
-    solve_triangular,
-    svd,
-    svdvals,
     tensorinv,
     tensorsolve,
     vecdot,
-)  # fmt: skip
-from flambeau.ops.linear_algebra import linalg_cross as cross
-from flambeau.ops.linear_algebra import linalg_norm as norm
-from flambeau.ops.matmul import matmul
+)
+from flambeau.ops.matrix_functions import (
+    linalg_cross as cross,
+)
+from flambeau.ops.matrix_functions import (
+    linalg_norm as norm,
+)
 from flambeau.ops.reduce import vector_norm
 
 

@@ -9,9 +9,11 @@ import importlib as _importlib
 from flambeau.ops import record as _record
 
 FAMILIES = (
-    "arithmetic", "unary", "compare", "copying", "create", "view", "slicing", "splitting", "complex_views", "reduce", "scan", "join", "index", "sort",
-    "statistics", "softmax", "activation", "loss", "embedding", "norm", "pool", "matmul", "conv", "contract", "resize", "attention",
-    "recurrent", "predicates", "random", "fourier", "linear_algebra", "custom", "foreach",
+    "rounding", "arithmetic", "extremes", "binary_maths", "unary", "compare", "copying", "create", "view",
+    "slicing", "splitting", "complex_views", "reduce", "scan", "join", "index", "sort", "statistics",
+    "softmax", "activation", "loss", "embedding", "norm", "pool", "matmul", "conv", "contract", "resize",
+    "attention", "recurrent", "predicates", "random", "fourier", "windows", "linear_algebra",
+    "decompositions", "matrix_functions", "custom", "foreach",
 )  # fmt: skip
 
 MODULES = [_importlib.import_module(f"flambeau.ops.{_family}") for _family in FAMILIES]

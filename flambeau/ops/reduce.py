@@ -476,12 +476,12 @@ def named(name: str, values):
 
 
 def overloaded_extreme(name: str, along, whole, input, dim, keepdim, other):
-    from flambeau.ops import arithmetic
+    from flambeau.ops import extremes
 
     if other is None and isinstance(dim, hooks.Tensor):
         other, dim = dim, None
     if other is not None:
-        return getattr(arithmetic, name + "imum")(input, other)
+        return getattr(extremes, name + "imum")(input, other)
     check_tensor(name, input)
     if dim is None:
         if input._numel == 0:
@@ -782,7 +782,7 @@ def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
     Source:   torch.norm
     """
     if p == "nuc":
-        from flambeau.ops.linear_algebra import matrix_norm
+        from flambeau.ops.matrix_functions import matrix_norm
 
         return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
     ord = 2 if p in ("fro", None) else p

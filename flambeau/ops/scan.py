@@ -108,7 +108,8 @@ def run(name: str, input, dim: int, dtype, how: str):
 
 def complex_scan(x, dim: int, how: str):
     """log2(n) rounds of joining with the elements 1, 2, 4, ... before."""
-    from flambeau.ops.arithmetic import logaddexp, mul
+    from flambeau.ops.arithmetic import mul
+    from flambeau.ops.binary_maths import logaddexp
     from flambeau.ops.join import cat
 
     join = {"mul": mul, "logadd": logaddexp}[how]
