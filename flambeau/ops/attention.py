@@ -1,12 +1,24 @@
-"""Scaled dot-product attention: softmax(q k^T scale + mask) v."""
+"""Scaled dot-product attention: softmax(q k^T scale + mask) v; and connectionist temporal classification.
+
+Attention runs as tiles (attention_kernels.py). Dropout (whose mask is PyTorch's, element by element), masks that want a
+gradient, a handful of queries and second derivatives go by ordinary products instead.
+"""
 
 from __future__ import annotations
 
 import math
 
 from flambeau.core import dtypes as dt
+from flambeau.core import shapes as S
+from flambeau.ir.kernel import compute_dtype
+from flambeau.ops import attention_kernels as K
 from flambeau.ops.create import ones
-from flambeau.ops.record import COMPOSITE, op
+from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
+from flambeau.runtime import memory
+from flambeau.runtime.threads import get_num_threads
+
+FEW = 4  # queries below which packing the keys would cost more than the products
+WORK = 1 << 16  # multiply-adds worth a thread of their own
 
 
 @op(COMPOSITE, function=False, method=False, functional=True)
@@ -17,9 +29,32 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
     Shapes:   query (..., L, E), key (..., S, E), value (..., S, V) -> (..., L, V)
     Args:     attn_mask: bool (True takes part) or added to the scores; scale: 1 / sqrt(E) by default;
               enable_gqa: query has a multiple of key's and value's heads (dim -3)
-    Source:   Vaswani et al., 2017; torch.nn.functional.scaled_dot_product_attention
+    Numerics: half precisions accumulate in float32; a query that sees no key gives 0
+    Cost:     memory O(L + S) unless dropout or a mask's gradient asks for the L x S weights
+    Source:   Vaswani et al., 2017; Dao et al., 2022; torch.nn.functional.scaled_dot_product_attention
     """
-    if is_causal and attn_mask is not None:
+    check(query, key, value, attn_mask, is_causal)
+    if enable_gqa and query._shape[-3] != key._shape[-3]:
+        if not key._shape[-3] or query._shape[-3] % key._shape[-3] or key._shape[-3] != value._shape[-3]:
+            raise RuntimeError("Number of heads in key and value must divide the number of heads in query")
+    else:
+        enable_gqa = False
+    scale = 1 / math.sqrt(query._shape[-1]) if scale is None else float(scale)
+    if dropout_p or not tiles_serve(query, key, value, attn_mask):
+        return by_products(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+    lead = tuple(query._shape[:-2])
+    if not enable_gqa:
+        lead = S.broadcast_shapes("attention", lead, S.broadcast_shapes("attention", key._shape[:-2], value._shape[:-2]))
+    q, k, v = (four(t, t._shape[:-2] if enable_gqa else lead) for t in (query, key, value))
+    if attn_mask is not None:
+        attn_mask = four(attn_mask, lead, (query._shape[-2], key._shape[-2]))
+    y = attention_of(q, k, v, attn_mask, bool(is_causal), scale)[0]
+    return y if len(lead) == 2 else y.reshape(*lead, *y._shape[-2:])
+
+
+def check(query, key, value, mask, is_causal: bool) -> None:
+    """Ranks, dtypes and inner sizes of attention's operands."""
+    if is_causal and mask is not None:
         raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
     for name, t in (("query", query), ("key", key), ("value", value)):
         if len(t._shape) < 2:
@@ -32,28 +67,144 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
                 f"Expected query, key, and value to have the same dtype, but got query.dtype: {query._dtype}, "
                 f"{name}.dtype: {t._dtype} instead."
             )
-    if enable_gqa:
+    if mask is not None and mask._dtype not in (dt.bool, dt.float32, query._dtype):
+        raise RuntimeError(
+            "Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
+            f"{mask._dtype} and query.dtype: {query._dtype} instead."
+        )
+    if query._shape[-1] != key._shape[-1] or key._shape[-2] != value._shape[-2]:
+        raise RuntimeError(
+            "scaled_dot_product_attention: query and key must agree in their last size, key and value in the one before, got "
+            f"query {list(query._shape)}, key {list(key._shape)}, value {list(value._shape)}"
+        )
+
+
+def tiles_serve(query, key, value, mask) -> bool:
+    """True if the tiled kernels compute this (no gradient of the mask, nothing empty, floats)."""
+    if mask is not None and mask._requires_grad and hooks.recording():
+        return False
+    some = query._numel and key._numel and value._numel
+    return bool(some) and query._shape[-2] >= FEW and query._dtype.is_floating_point
+
+
+def four(t, lead, last=None):
+    """t as (batch, heads, rows, width), its leading dimensions broadcast to `lead` (and its last two to `last`)."""
+    shape = (*lead, *(t._shape[-2:] if last is None else last))
+    if tuple(t._shape) != shape:
+        t = t.expand(shape)
+    if len(lead) == 2:
+        return t
+    if len(lead) < 2:
+        return t[(None,) * (2 - len(lead))]
+    return t.reshape(math.prod(lead[:-1]), *shape[-3:])
+
+
+def by_products(query, key, value, mask, dropout_p: float, is_causal: bool, scale: float, grouped: bool):
+    """Attention by the definition, all scores in memory."""
+    if grouped:
         times = query._shape[-3] // key._shape[-3]
-        key = key.repeat_interleave(times, -3)
-        value = value.repeat_interleave(times, -3)
-    scale = 1 / math.sqrt(query._shape[-1]) if scale is None else scale
+        key, value = key.repeat_interleave(times, -3), value.repeat_interleave(times, -3)
     scores = (query * scale) @ key.mT
     if is_causal:
-        keep = ones(query._shape[-2], key._shape[-2], dtype=dt.bool).tril()
-        scores = scores.masked_fill(~keep, -math.inf)
-    elif attn_mask is not None:
-        if attn_mask._dtype is dt.bool:
-            scores = scores.masked_fill(~attn_mask, -math.inf)
-        else:
-            scores = scores + attn_mask
-    weights = scores.softmax(-1)
-    if attn_mask is not None and attn_mask._dtype is dt.bool:
-        weights = weights.masked_fill(~attn_mask.any(-1, keepdim=True), 0)  # rows that see nothing
+        mask = ones(query._shape[-2], key._shape[-2], dtype=dt.bool).tril()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf) if mask._dtype is dt.bool else scores + mask.to(scores._dtype)
+    if mask is None or is_causal:
+        weights = scores.softmax(-1)
+    else:  # queries that see nothing give 0, and no NaN on the way back
+        blind = (scores == -math.inf).all(-1, keepdim=True)
+        weights = scores.masked_fill(blind, 0).softmax(-1).masked_fill(blind, 0)
     if dropout_p:
         from flambeau.ops.embedding import dropout
 
         weights = dropout(weights, dropout_p, True)
     return weights @ value
+
+
+# tiles --------------------------------------------------------------------------------------------
+def rounded(n: int, to: int) -> int:
+    return -(-n // to) * to
+
+
+def split(count: int, heads: int) -> tuple[int, int]:
+    """(chunks, their size): `count` queries of each head in as many chunks of whole tiles as keep all threads busy."""
+    blocks = -(-count // K.BR)
+    wanted = max(1, min(blocks, -(-4 * get_num_threads() // heads)))
+    size = -(-blocks // wanted) * K.BR
+    return -(-count // size), size
+
+
+def interleaved(shape, dtype):
+    """An empty (batch, heads, rows, width) tensor whose heads lie beside each other, as the layers around want them."""
+    b, h, n, w = shape
+    return hooks.empty_strided(hooks.Size(shape), (n * h * w, w, h * w, 1), dtype)
+
+
+def masking(mask) -> tuple:
+    """(kind of mask, its strides)."""
+    if mask is None:
+        return "", (0, 0, 0, 0)
+    return "bool" if mask._dtype is dt.bool else "add", mask._strides
+
+
+@op(KERNEL, function=False, method=False, node="ScaledDotProductFlashAttentionForCpuBackward0")
+def attention_of(query, key, value, mask, is_causal, scale):
+    """(output, log of the sums) over (batch, heads, rows, width) operands; see `scaled_dot_product_attention`."""
+    (b, h, length, n), (_, hk, keys, nv), d = query._shape, value._shape, query._dtype
+    acc = compute_dtype(d)
+    tile = K.tile_for(acc)
+    padded_n, padded = rounded(n, tile.nr), rounded(nv, tile.nr)
+    chunks, chunk = split(length, b * h)
+    y, lse = interleaved((b, h, length, nv), d), hooks.empty((b, h, length), acc)
+    how, ms = masking(mask)
+    size = K.BR * (2 * K.BC + 3 + n + padded) + rounded(keys * (padded_n + padded), 64)
+    room = memory.allocate(size * acc.itemsize * get_num_threads())
+    k = K.attention((d, acc, d, d, d, dt.bool if mask is None else mask._dtype, acc), causal=is_causal, how=how, tile=tile)
+    k(b * h * chunks, max(1, WORK // (chunk * keys * n)), y._ptr, lse._ptr, query._ptr, key._ptr, value._ptr,
+      lse._ptr if mask is None else mask._ptr, room.ptr, h, h // hk, length, keys, n, nv, padded_n, padded, scale, chunks,
+      chunk, size, *y._strides[:3], *query._strides, *key._strides, *value._strides, *ms)  # fmt: skip
+    return y, lse
+
+
+@attention_of.vjp("query", "key", "value")
+def _(gs, query, key, value, mask, is_causal, scale, result0, result1, needs):
+    if hooks.recording():
+        return attention_graph(gs[0], query, key, value, mask, is_causal, scale, needs)
+    return attention_gradients(gs[0], query, key, value, mask, is_causal, scale, result0, result1)
+
+
+def attention_gradients(g, query, key, value, mask, is_causal: bool, scale: float, y, lse):
+    """(gq, gk, gv) by the tiled kernels."""
+    (b, h, length, n), (_, hk, keys, nv), d, acc = query._shape, value._shape, query._dtype, lse._dtype
+    tile = K.tile_for(acc)
+    padded_n, padded, high = rounded(n, tile.nr), rounded(nv, tile.nr), rounded(keys, tile.mr)
+    chunks, chunk = split(length, b * h)
+    gq, gk, gv = (interleaved(t._shape, d) for t in (query, key, value))
+    parts_k, parts_v = (memory.allocate(b * h * chunks * high * w * acc.itemsize) for w in (padded_n, padded))
+    how, ms = masking(mask)
+    size = K.BR * (3 * K.BC + 2 + n + nv + 2 * padded_n + padded) + rounded(keys * (padded_n + padded), 64)
+    room = memory.allocate(size * acc.itemsize * get_num_threads())
+    k = K.attention_backward((d, acc, acc, g._dtype, d, acc, d, d, d, dt.bool if mask is None else mask._dtype, acc),
+                             causal=is_causal, how=how, tile=tile)  # fmt: skip
+    k(b * h * chunks, max(1, WORK // (chunk * keys * n)), gq._ptr, parts_k.ptr, parts_v.ptr, g._ptr, y._ptr, lse._ptr,
+      query._ptr, key._ptr, value._ptr, lse._ptr if mask is None else mask._ptr, room.ptr, h, h // hk, length, keys, n, nv,
+      padded_n, padded, high, scale, chunks, chunk, size, *gq._strides[:3], *g._strides, *y._strides[:3], *query._strides,
+      *key._strides, *value._strides, *ms)  # fmt: skip
+    gather = K.attention_gather((d, acc))
+    for out, parts, w, full in ((gk, parts_k, n, padded_n), (gv, parts_v, nv, padded)):
+        gather(b * hk * keys, max(1, WORK // w), out._ptr, parts.ptr, hk, keys, w, full, high, h // hk * chunks,
+               *out._strides[:3])  # fmt: skip
+    return gq, gk, gv
+
+
+def attention_graph(g, query, key, value, mask, is_causal: bool, scale: float, needs):
+    """The same gradients by ordinary products, so that they can be differentiated again."""
+    grouped = query._shape[1] != key._shape[1]
+    y = by_products(query, key, value, mask, 0.0, is_causal, scale, grouped)
+    wanted = {n: t for n, t in (("query", query), ("key", key), ("value", value)) if needs[n]}
+    found = hooks.grad([y], list(wanted.values()), [g], create_graph=True, allow_unused=True)
+    found = dict(zip(wanted, found, strict=True))
+    return tuple(found.get(n) for n in ("query", "key", "value"))
 
 
 @op(COMPOSITE, functional=True, method=False)

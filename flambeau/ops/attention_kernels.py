@@ -1,0 +1,259 @@
+"""Loop nests of attention: tiles of queries against tiles of keys, so that no L x S matrix reaches memory.
+
+A task takes some queries of one head. It copies the head's keys and values into its thread's scratch, rows padded to whole
+vectors, and works in tiles of BR queries and BC keys that stay in the first-level cache. A tile of scores is kept
+transposed, (keys, queries) with lanes along queries, so that softmax needs no reduction across lanes: maxima and sums of
+the queries run along as the keys pass by. All products of tiles are register-tiled.
+
+Source: T. Dao et al., FlashAttention, NeurIPS 2022; M. Milakov, N. Gimelshein, Online normalizer calculation for
+softmax, 2018.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from flambeau.codegen.target import host
+from flambeau.ir import expr as E
+from flambeau.ir.kernel import Float, Int, Ptr, kernel
+
+BR = BC = 64  # queries and keys in a tile: multiples of every register tile
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The register tile of the products: mr rows of nr columns."""
+
+    mr: int
+    nr: int
+
+
+def tile_for(acc) -> Tile:
+    """Two vectors of columns, and as many rows as leave registers for operands."""
+    target = host()
+    return Tile(8 if target.vector_bytes != 32 else 4, 2 * max(1, target.vector_bytes // acc.itemsize))
+
+
+# parts, traced inline -----------------------------------------------------------------------------
+def product(k, out, a, b, rows, cols, depth, tile: Tile, a_st, b_step, out_step, add: bool = False, fade=None):
+    """out[i, j] (+)= sum_p a[i, p] b[p, j]; rows and cols are rounded up to whole register tiles.
+
+    a_st: a's steps along i and p; fade: what row i of out is multiplied by before.
+    """
+    d = out.dtype
+    with k.seq(0, cols, tile.nr) as j0, k.seq(0, rows, tile.mr) as i0:
+        corner, left = out.at(i0 * out_step + j0), a.at(i0 * a_st[0])
+        with k.lanes(tile.nr) as j:
+            sums = [k.var(corner[i * out_step + j] if add else E.const(0, d), d) for i in range(tile.mr)]
+            if fade is not None:
+                for i, s in enumerate(sums):
+                    s.set(s.get() * fade[i0 + i])
+            with k.seq(depth) as p:
+                bv = b[p * b_step + j0 + j]
+                for i, s in enumerate(sums):
+                    s.set(E.fma(left[i * a_st[0] + p * a_st[1]], bv, s.get()))
+            for i, s in enumerate(sums):
+                corner[i * out_step + j] = s.get()
+
+
+def turned(k, out, src, rows, n, row_step, step, read=None):
+    """out[p, i] = src[i, p] for `rows` <= BR rows of n, as (n, BR), 0 beyond; read: what is made of an element."""
+    d = out.dtype
+    read = read or (lambda v: E.cast(v, d))
+    with k.seq(0, BR, 8) as j:
+        with k.if_(j + 8 <= rows):
+            columns = [src.at((j + i) * row_step) for i in range(8)]
+            with k.seq(n) as p:
+                for i in range(8):
+                    out[p * BR + j + i] = read(columns[i][p * step])
+        with k.else_(), k.seq(n) as p:
+            with k.seq(j, E.minimum(rows, j + 8)) as i:
+                out[p * BR + i] = read(src[i * row_step + p * step])
+            with k.seq(E.maximum(rows, j), j + 8) as i:
+                out[p * BR + i] = E.const(0, d)
+
+
+def copied(k, out, src, rows, n, padded, row_step, step, factor=None):
+    """out[i, p] = src[i, p] (* factor) for `rows` rows of n, each padded with zeros."""
+    d = out.dtype
+    with k.seq(rows) as i:
+        row, to = src.at(i * row_step), out.at(i * padded)
+        for unit in (True, False):
+            with k.if_((step == 1) if unit else (step != 1)), k.vector(n) as p:
+                v = E.cast(row[p if unit else p * step], d)
+                to[p] = v if factor is None else v * factor
+        with k.vector(n, padded) as p:
+            to[p] = E.const(0, d)
+
+
+def filled(k, out, count, value) -> None:
+    """out[0..count) = value."""
+    with k.vector(count) as i:
+        out[i] = E.const(value, out.dtype)
+
+
+def hidden(k, s, rows, cols, first_query, first_key, mask, steps, spare, causal: bool, how: str):
+    """Scores (keys, queries) with the mask: "bool" (true takes part), "add", or "" (none); -inf after a causal query."""
+    d = s.dtype
+    low = E.const(-math.inf, d)
+    if how:
+        turned(k, spare, mask.at(first_query * steps[0] + first_key * steps[1]), rows, cols, *steps,
+               read=lambda v: E.where(v, E.const(0, d), low) if how == "bool" else E.cast(v, d))  # fmt: skip
+        with k.seq(cols) as j, k.vector(rows, unroll=4) as i:
+            s[j * BR + i] = s[j * BR + i] + spare[j * BR + i]
+    if causal:
+        with k.if_(first_key + cols > first_query), k.seq(cols) as j, k.vector(rows, unroll=4) as i:
+            s[j * BR + i] = E.where(first_key + j <= first_query + i, s[j * BR + i], low)
+
+
+# forward ------------------------------------------------------------------------------------------
+@kernel
+def attention(k, y: Ptr, lse: Ptr, q: Ptr, key: Ptr, v: Ptr, mask: Ptr, scratch: Ptr, heads: Int, group: Int, queries: Int,
+              keys: Int, n: Int, nv: Int, padded_n: Int, padded: Int, scale: Float, chunks: Int, chunk: Int,
+              scratch_size: Int, yb: Int, yh: Int, yl: Int, qb: Int, qh: Int, ql: Int, qd: Int, kb: Int, kh: Int, kl: Int,
+              kd: Int, vb: Int, vh: Int, vl: Int, vd: Int, mb: Int, mh: Int, ml: Int, ms: Int, *,
+              causal: bool, how: str, tile: Tile):  # fmt: skip
+    """y = softmax(q key^T scale + mask) v, and the logarithm of each row's sum; a task is `chunk` queries of one head."""
+    d = lse.dtype
+    with k.parallel() as task:
+        bh = task // chunks
+        b, h = bh // heads, E.mod(bh, heads)
+        first = (task - bh * chunks) * chunk
+        last = E.minimum(first + chunk, queries)
+        seen = E.minimum(keys, last) if causal else keys  # no query here looks further
+        s = scratch.at(k.worker * scratch_size)
+        top, total, fade = (s.at(BR * BC + i * BR) for i in range(3))
+        qt = s.at(BR * BC + 3 * BR)
+        spare = qt.at(n * BR)
+        o = spare.at(BR * BC if how else 0)
+        rows_k = o.at(BR * padded)
+        rows_v = rows_k.at(seen * padded_n)
+        copied(k, rows_k, key.at(b * kb + (h // group) * kh), seen, n, padded_n, kl, kd, E.cast(scale, d))
+        copied(k, rows_v, v.at(b * vb + (h // group) * vh), seen, nv, padded, vl, vd)
+        with k.seq(first, last, BR) as r:
+            rows = E.minimum(last - r, BR)
+            turned(k, qt, q.at(b * qb + h * qh + r * ql), rows, n, ql, qd)
+            filled(k, top, BR, -math.inf)
+            filled(k, total, BR, 0)
+            filled(k, o, BR * padded, 0)
+            with k.seq(0, E.minimum(seen, r + rows) if causal else seen, BC) as c:
+                cols = E.minimum(seen - c, BC)
+                product(k, s, rows_k.at(c * padded_n), qt, cols, rows, n, tile, (padded_n, 1), BR, BR)
+                hidden(k, s, rows, cols, r, c, mask.at(b * mb + h * mh), (ml, ms), spare, causal, how)
+                with k.vector(rows, unroll=4) as i:
+                    exponentials(k, s, top, total, fade, i, cols)
+                product(k, o, s, rows_v.at(c * padded), rows, padded, cols, tile, (1, BR), padded, padded, True, fade)
+            with k.seq(rows) as i:
+                sums = total[i]
+                empty = sums == 0  # a query that sees nothing gives 0
+                inverse = E.where(empty, E.const(0, d), 1 / sums)
+                out, row = y.at(b * yb + h * yh + (r + i) * yl), o.at(i * padded)
+                with k.vector(nv) as j:
+                    out[j] = row[j] * inverse
+            with k.vector(rows) as i:
+                sums = total[i]
+                lse[bh * queries + r + i] = E.where(sums == 0, E.const(0, d), top[i] + E.log(sums))
+
+
+def exponentials(k, s, top, total, fade, i, cols):
+    """exp(score - top) of the queries in lanes i, their running tops and sums, and how earlier sums fade."""
+    d = s.dtype
+    old = top[i]
+    high, sums = k.var(old, d), k.var(E.const(0, d), d)
+    with k.seq(cols) as j:
+        high.set(E.maximum(high.get(), s[j * BR + i]))
+    new = high.get()
+    base = E.where(new == -math.inf, E.const(0, d), new)
+    with k.seq(cols) as j:
+        e = E.exp(s[j * BR + i] - base)
+        s[j * BR + i] = e
+        sums.set(sums.get() + e)
+    less = E.exp(old - base)
+    fade[i] = less
+    top[i] = new
+    total[i] = total[i] * less + sums.get()
+
+
+# backward -----------------------------------------------------------------------------------------
+@kernel
+def attention_backward(k, gq: Ptr, gk: Ptr, gv: Ptr, g: Ptr, y: Ptr, lse: Ptr, q: Ptr, key: Ptr, v: Ptr, mask: Ptr,
+                       scratch: Ptr, heads: Int, group: Int, queries: Int, keys: Int, n: Int, nv: Int, padded_n: Int,
+                       padded: Int, high: Int, scale: Float, chunks: Int, chunk: Int, scratch_size: Int, ob: Int, oh: Int,
+                       ol: Int, gb: Int, gh: Int, gl: Int, gd: Int, yb: Int, yh: Int, yl: Int, qb: Int, qh: Int, ql: Int,
+                       qd: Int, kb: Int, kh: Int, kl: Int, kd: Int, vb: Int, vh: Int, vl: Int, vd: Int, mb: Int, mh: Int,
+                       ml: Int, ms: Int, *, causal: bool, how: str, tile: Tile):  # fmt: skip
+    """The gradient of q, and a task's share (`chunk` queries of one head) of those of key and v.
+
+    P = exp(S - lse) is computed again, tile by tile; gv = P^T g, dS = P (g v^T - sum(g y)), gq = dS key scale,
+    gk = dS^T q scale. gk and gv hold `high` rows of padded width per task, to be summed by attention_gather.
+    """
+    d = lse.dtype
+    factor = E.cast(scale, d)
+    with k.parallel() as task:
+        bh = task // chunks
+        b, h = bh // heads, E.mod(bh, heads)
+        first = (task - bh * chunks) * chunk
+        last = E.minimum(first + chunk, queries)
+        p = scratch.at(k.worker * scratch_size)
+        s, spare = p.at(BR * BC), p.at(2 * BR * BC)
+        shift, dots = p.at(3 * BR * BC), p.at(3 * BR * BC + BR)
+        qt = dots.at(BR)
+        gt = qt.at(n * BR)
+        rows_q, sum_q = gt.at(nv * BR), gt.at(nv * BR + BR * padded_n)
+        rows_g = sum_q.at(BR * padded_n)
+        rows_k = rows_g.at(BR * padded)
+        rows_v = rows_k.at(keys * padded_n)
+        copied(k, rows_k, key.at(b * kb + (h // group) * kh), keys, n, padded_n, kl, kd, factor)
+        copied(k, rows_v, v.at(b * vb + (h // group) * vh), keys, nv, padded, vl, vd)
+        sum_k, sum_v = gk.at(task * high * padded_n), gv.at(task * high * padded)
+        filled(k, sum_k, high * padded_n, 0)
+        filled(k, sum_v, high * padded, 0)
+        with k.seq(first, last, BR) as r:
+            rows = E.minimum(last - r, BR)
+            src_q, src_g, src_y = (t.at(b * tb + h * th + r * tl) for t, tb, th, tl in
+                                   ((q, qb, qh, ql), (g, gb, gh, gl), (y, yb, yh, yl)))  # fmt: skip
+            turned(k, qt, src_q, rows, n, ql, qd)
+            turned(k, gt, src_g, rows, nv, gl, gd)
+            copied(k, rows_q, src_q, rows, n, padded_n, ql, qd, factor)
+            copied(k, rows_g, src_g, rows, nv, padded, gl, gd)
+            filled(k, sum_q, BR * padded_n, 0)
+            with k.seq(rows) as i:
+                dot = k.acc("add", d)
+                with k.vector(nv) as j:
+                    dot.update(rows_g[i * padded + j] * E.cast(src_y[i * yl + j], d))
+                dots[i] = dot.value
+                shift[i] = lse[bh * queries + r + i]
+            with k.seq(0, E.minimum(keys, r + rows) if causal else keys, BC) as c:
+                cols = E.minimum(keys - c, BC)
+                product(k, p, rows_k.at(c * padded_n), qt, cols, rows, n, tile, (padded_n, 1), BR, BR)
+                product(k, s, rows_v.at(c * padded), gt, cols, rows, nv, tile, (padded, 1), BR, BR)
+                hidden(k, p, rows, cols, r, c, mask.at(b * mb + h * mh), (ml, ms), spare, causal, how)
+                with k.seq(cols) as j, k.vector(rows, unroll=4) as i:
+                    w = E.exp(p[j * BR + i] - shift[i])
+                    p[j * BR + i] = w
+                    s[j * BR + i] = w * (s[j * BR + i] - dots[i])
+                product(k, sum_v.at(c * padded), p, rows_g, cols, padded, rows, tile, (BR, 1), padded, padded, True)
+                product(k, sum_k.at(c * padded_n), s, rows_q, cols, padded_n, rows, tile, (BR, 1), padded_n, padded_n, True)
+                product(k, sum_q, s, rows_k.at(c * padded_n), rows, padded_n, cols, tile, (1, BR), padded_n, padded_n, True)
+            with k.seq(rows) as i:
+                out, row = gq.at(b * ob + h * oh + (r + i) * ol), sum_q.at(i * padded_n)
+                with k.vector(n) as j:
+                    out[j] = row[j]
+
+
+@kernel
+def attention_gather(k, out: Ptr, parts: Ptr, heads: Int, keys: Int, n: Int, padded: Int, high: Int, count: Int, ob: Int,
+                     oh: Int, ol: Int):  # fmt: skip
+    """out[b, h, i] = the sum of the `count` shares that attention_backward left for key i of that head."""
+    d = parts.dtype
+    with k.parallel() as row:
+        bh = row // keys
+        b, h, i = bh // heads, E.mod(bh, heads), E.mod(row, keys)
+        to = out.at(b * ob + h * oh + i * ol)
+        src = parts.at((bh * count * high + i) * padded)
+        with k.vector(n) as j:
+            total = k.var(E.const(0, d), d)
+            with k.seq(count) as c:
+                total.set(total.get() + src[c * high * padded + j])
+            to[j] = total.get()
