@@ -673,7 +673,7 @@ class Emitter:
             lo, total = mid, self.op(f"sub i64 {hi}, {mid}")
         mid = self.whole(lo, total, one)
         self.lanes_of(s, lo, mid, one)
-        if self.target.masks and not has_complex(s.body):
+        if (self.target.masks or sums_floats(s.body)) and not has_complex(s.body):
             left = self.op(f"sub i64 {hi}, {mid}")
             n = self.count = self.count + 1
             some = self.op(f"icmp sgt i64 {left}, 0")
@@ -713,13 +713,17 @@ class Emitter:
         self.width, self.mask, self.lane = 1, None, None
 
     def vector_width(self, body: list) -> int:
-        """Lanes per register: by the widest element the body moves."""
+        """Lanes per register: by the widest element the body moves.
+
+        Sums of floats take LANE_BYTES on every processor with vectors, so that their rounding is the same on all.
+        """
         sizes = [
             x.ptr.compute.itemsize // (2 if x.ptr.dtype.is_complex else 1)
             for x in walk(body)
             if isinstance(x, (K.Load, K.Store))
         ] + [x.acc.dtype.itemsize for x in walk(body) if isinstance(x, K.Update)]
-        return max(1, self.target.vector_bytes // max(sizes, default=4))
+        fixed = self.target.vector_bytes >= 16 and sums_floats(body)
+        return max(1, (LANE_BYTES if fixed else self.target.vector_bytes) // max(sizes, default=4))
 
     def start_lanes(self, acc: K.Acc, width: int) -> None:
         t = llvm_type(acc.dtype)
@@ -809,6 +813,7 @@ class Emitter:
         )
 
 
+LANE_BYTES = 64  # of the lanes that a sum of floats is kept in, whatever the registers' size
 SHORT = {"float": "f32", "double": "f64", "half": "f16", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64"}
 HANDLERS = {
     K.Load: Emitter.load, K.Store: Emitter.store, K.Define: Emitter.define, K.Assign: Emitter.assign,
@@ -828,6 +833,11 @@ def walk(body: list):
 def updated(body: list) -> list[K.Acc]:
     """The accumulators a block updates."""
     return list(dict.fromkeys(s.acc for s in walk(body) if isinstance(s, K.Update)))
+
+
+def sums_floats(body: list) -> bool:
+    """True if the block updates a sum or product whose rounding depends on the order."""
+    return any(a.op in ("add", "mul") and a.dtype.is_floating_point for a in updated(body))
 
 
 def has_atomic(body: list) -> bool:

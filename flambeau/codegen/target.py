@@ -6,6 +6,8 @@ import functools
 import platform
 from dataclasses import dataclass
 
+from flambeau.support import config
+
 
 @dataclass(frozen=True)
 class Target:
@@ -20,13 +22,22 @@ SCALAR = Target("scalar", 4, False)
 
 
 @functools.cache
-def host() -> Target:
-    """The machine this process runs on."""
+def features():
+    """What this processor can do, in LLVM's words, less what config.vector_bits leaves out."""
     import llvmlite.binding as llvm
 
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f") and features.get("avx512bw") and features.get("avx512vl"):
+    found = llvm.get_host_cpu_features()
+    if 0 < config.vector_bits < 512:
+        found.update({name: False for name in found if name.startswith(("avx512", "avx10", "evex512"))})
+    return found
+
+
+@functools.cache
+def host() -> Target:
+    """The machine this process runs on."""
+    have = features()
+    if have.get("avx512f") and have.get("avx512bw") and have.get("avx512vl"):
         return Target("avx512", 64, True)
-    if features.get("avx2"):
+    if have.get("avx2") and not 0 < config.vector_bits < 256:
         return Target("avx2", 32, False)
     return Target(platform.machine(), 16, False)

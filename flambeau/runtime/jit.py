@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterable
 
+from flambeau.codegen.target import features
 from flambeau.runtime import cache
 from flambeau.runtime.locks import ForkSafeLock
 from flambeau.support import config
@@ -80,7 +81,7 @@ class _Engine:
         llvm.initialize_native_asmparser()
         self.llvm = llvm
         self.cpu = llvm.get_host_cpu_name()
-        self.features = llvm.get_host_cpu_features().flatten()
+        self.features = features().flatten()
         target = (self.cpu, self.features, llvm.get_process_triple())
         version = getattr(sys.modules.get("flambeau"), "__version__", "")
         tools = (llvmlite.__version__, version, sys.implementation.cache_tag, _PIPELINE_VERSION)
