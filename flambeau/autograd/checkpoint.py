@@ -85,6 +85,7 @@ class Recompute:
     def unpack(self, i: int):
         if self.values is None:
             self.values = []
+            hooks.watched = True
             state.saved_hooks += ((self.keep, lambda t: t),)
             try:
                 with restored(self.rng), enable_grad():
@@ -126,6 +127,7 @@ def checkpoint(function, *args, use_reentrant=None, context_fn=None, determinism
             raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
         return CheckpointFunction.apply(function, preserve_rng_state, *args)
     box = Recompute(function, args, kwargs, rng_state() if preserve_rng_state else None, determinism_check != "none")
+    hooks.watched = True
     state.saved_hooks += ((box.pack, box.unpack),)
     try:
         return function(*args, **kwargs)

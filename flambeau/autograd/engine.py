@@ -2,50 +2,64 @@
 
 Each node runs once all gradients of its outputs have arrived (dependencies are counted first, without
 recursion, so depth is no limit). Gradients arriving at one place are summed; the first sum makes a new tensor,
-further ones add into it. What a node saved is freed as it runs unless the graph is kept.
+further ones add into it. A leaf's gradient is kept, not copied, if nobody else refers to it. What a node saved is
+freed as it runs unless the graph is kept.
 """
 
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from sys import getrefcount
 
-from flambeau.autograd.graph import AccumulateGrad, Node, as_node, edge_of, unbroadcast
+from flambeau.autograd.graph import LEAF, AccumulateGrad, Node, as_node, edge_of, unbroadcast
+from flambeau.core.shapes import is_dense
 from flambeau.ops import record as R
 
 
-class Buffer:
-    """Gradients that have arrived for a node, one slot per output; `owned`: safe to add into."""
+class Arrivals(dict):
+    """What has arrived: target -> gradient, or a list of one per output where a node has several.
 
-    __slots__ = ("grads", "owned")
+    `owned` holds the places whose gradient was made here by adding: further ones may be added into it.
+    """
 
-    def __init__(self, n: int):
-        self.grads: list = [None] * n
-        self.owned = [False] * n
+    __slots__ = ("owned", "recorded")
 
-    def add(self, i: int, g) -> None:
-        old = self.grads[i]
-        if old is None:
-            self.grads[i] = g
-        elif self.owned[i] and not R.state.grad and old._dense and g._dtype is old._dtype:
-            old.add_(g)
-        else:
-            self.grads[i] = old + g
-            self.owned[i] = True
+    def __init__(self, recorded: bool):
+        self.owned: set = set()
+        self.recorded = recorded
+
+    def add(self, target, i: int, g) -> None:
+        """One more gradient for output i of a target that has several, or that has received one already."""
+        if i < 0 or target.outputs == 1:
+            old = self.get(target)
+            self[target] = g if old is None else self.sum(old, g, target)
+            return
+        slots = self.get(target)
+        if slots is None:
+            slots = self[target] = [None] * target.outputs
+        slots[i] = g if slots[i] is None else self.sum(slots[i], g, (target, i))
+
+    def sum(self, old, g, place):
+        if place in self.owned and not self.recorded and old._dense and g._dtype is old._dtype:
+            return old.add_(g)
+        self.owned.add(place)
+        return old + g
 
 
-def count_dependencies(roots) -> dict[Node, int]:
-    """How many gradients each reachable node must wait for."""
-    counts: dict[Node, int] = {}
+def count_dependencies(roots) -> dict:
+    """How many gradients each reachable node or leaf must wait for."""
+    counts: dict = {}
     seen = set(roots)
-    stack = list(seen)
+    stack = [n for n in seen if isinstance(n, Node)]
     while stack:
-        node = stack.pop()
-        for e in node.edges:
-            if e is not None and isinstance(e[0], Node):
+        for e in stack.pop().edges:
+            if e is not None:
                 target = e[0]
-                counts[target] = counts.get(target, 0) + 1
-                if target not in seen:
-                    seen.add(target)
+                if target in counts:
+                    counts[target] += 1
+                    continue
+                counts[target] = 1
+                if e[1] >= 0 and target not in seen:
                     stack.append(target)
     return counts
 
@@ -83,88 +97,92 @@ def run(roots: list, grads: list, keep: bool, create: bool, inputs: list | None 
 
     accumulate_into: with inputs, also add to their .grad (backward(inputs=...)) instead of returning only.
     """
-    state = R.state
-    buffers: dict = {}
-    captured: dict = {}
-    wanted: dict = {}
-    if inputs is not None:
-        for e in inputs:
-            if e is not None:
-                wanted.setdefault(e[0], set()).add(e[1])
-    starts = []
+    arrived = Arrivals(create)
     for e, g in zip(roots, grads, strict=True):
-        target, i = e
-        if not isinstance(target, Node):
-            leaf_arrival(target, g, wanted, captured, inputs is None or accumulate_into, None)
-            continue
-        if target not in buffers:
-            buffers[target] = Buffer(target.outputs)
-            starts.append(target)
-        buffers[target].add(i, g)
-    needed = reachable(starts, set(wanted)) if inputs is not None else None
-    counts = count_dependencies(starts)
-    ready: list = []
-    for n in starts:
-        if not counts.get(n):
-            heappush(ready, (-n.seq, n))
+        arrived.add(e[0], e[1], g)
+    captured = None if inputs is None else Captured(inputs, list(arrived), accumulate_into)
+    counts = count_dependencies(arrived)
+    ready: list = []  # nodes whose gradients are complete: a heap, latest first
+    leaves: list = []
+    for target in arrived:
+        if target not in counts:
+            if isinstance(target, Node):
+                heappush(ready, (-target.seq, target))
+            else:
+                leaves.append(target)
+    state = R.state
     before, state.grad = state.grad, create
-    leaf_sums: dict = {}
     try:
-        while ready:
+        while True:
+            for leaf in leaves:
+                if captured is None:
+                    accumulate(leaf, [arrived.pop(leaf)])
+                else:
+                    captured.leaf(leaf, arrived.pop(leaf))
+            if not ready:
+                break
+            leaves = []
             node = heappop(ready)[1]
-            buffer = buffers.pop(node, None)
-            got = buffer.grads if buffer is not None else [None] * node.outputs
+            got = arrived.pop(node, None)
+            if node.outputs != 1:
+                got = got or [None] * node.outputs
+            else:
+                got = [got]
             if node.hooks:
                 got = run_prehooks(node, got)
-            if node in wanted:
-                for i in wanted[node]:
-                    captured[(node, i)] = got[i]
-            out = run_node(node, got, keep, needed)
-            for e, meta, g in zip(node.edges, node.metas or (None,) * len(node.edges), out, strict=False):
+            out = None if captured is not None and captured.ends(node, got) else run_node(node, got, keep)
+            got = None  # a gradient that is used up should not be held while others are computed
+            for e, g in zip(node.edges, out or (None,) * len(node.edges), strict=False):
                 if e is None:
                     continue
-                target = e[0]
-                if g is not None and meta is not None and (g._shape != meta[0] or g._dtype is not meta[1]):
-                    g = unbroadcast(g, meta)
-                if isinstance(target, Node):
-                    if g is not None:
-                        b = buffers.get(target)
-                        if b is None:
-                            b = buffers[target] = Buffer(target.outputs)
-                        b.add(e[1], g)
-                    counts[target] -= 1
-                    if not counts[target]:
-                        heappush(ready, (-target.seq, target))
-                elif g is not None:
-                    leaf_arrival(target, g, wanted, captured, inputs is None or accumulate_into, leaf_sums)
-        del buffers
-        for leaf, (g, fresh) in leaf_sums.items():
-            accumulate(leaf, g, fresh)
+                target, i, shape, dtype = e
+                if g is not None:
+                    if g._shape != shape or g._dtype is not dtype:
+                        g = unbroadcast(g, shape, dtype)
+                    if target in arrived or i > 0 or i == 0 and target.outputs > 1:
+                        arrived.add(target, i, g)
+                    else:
+                        arrived[target] = g
+                left = counts[target] - 1
+                if left:
+                    counts[target] = left
+                elif i >= 0:
+                    heappush(ready, (-target.seq, target))
+                elif target in arrived:
+                    leaves.append(target)
+            g = out = None
     finally:
         state.grad = before
-    return captured
+    return {} if captured is None else captured.found
 
 
-def leaf_arrival(leaf, g, wanted, captured, accumulate_into, sums) -> None:
-    """A gradient reached a leaf: sum it with others of this pass, or hand it over."""
-    if wanted:
-        if leaf not in wanted:
+class Captured:
+    """What arrives at wanted places; also which nodes are worth running for it."""
+
+    def __init__(self, inputs: list, starts: list, accumulate_into: bool):
+        self.found: dict = {}
+        self.wanted: dict = {}
+        self.accumulate_into = accumulate_into
+        for e in inputs:
+            if e is not None:
+                self.wanted.setdefault(e[0], set()).add(e[1])
+        self.needed = reachable([n for n in starts if isinstance(n, Node)], set(self.wanted))
+
+    def ends(self, node: Node, got: list) -> bool:
+        """Take what is wanted of a node's gradients; True if the pass need not go through it."""
+        for i in self.wanted.get(node, ()):
+            self.found[(node, i)] = got[i]
+        needed = self.needed
+        return node not in needed or not any(e is not None and e[0] in needed for e in node.edges)
+
+    def leaf(self, leaf, g) -> None:
+        """A leaf's whole gradient: handed over, added to .grad, or of no interest."""
+        if leaf not in self.wanted:
             return
-        if not accumulate_into:
-            g = g if leaf._hooks is None else call_hooks(leaf._hooks, g)
-            old = captured.get((leaf, 0))
-            captured[(leaf, 0)] = g if old is None else old + g
-            return
-    if sums is None:
-        accumulate(leaf, g)
-        return
-    old = sums.get(leaf)
-    if old is None:
-        sums[leaf] = (g, False)
-    elif old[1] and not R.state.grad and g._dtype is old[0]._dtype:
-        old[0].add_(g)
-    else:
-        sums[leaf] = (old[0] + g, True)
+        if self.accumulate_into:
+            accumulate(leaf, [g])
+        else:
+            self.found[(leaf, LEAF)] = g if leaf._hooks is None else call_hooks(leaf._hooks, g)
 
 
 def call_hooks(hooks: dict, g):
@@ -187,14 +205,10 @@ def run_prehooks(node: Node, got: list) -> list:
     return got
 
 
-def run_node(node: Node, got: list, keep: bool, needed) -> tuple | list:
-    """The node's rule and its hooks; frees what was saved."""
-    if all(g is None for g in got):
-        return (None,) * len(node.edges)
-    if needed is not None and node not in needed:
-        return (None,) * len(node.edges)
-    if needed is not None and not any(e is not None and e[0] in needed for e in node.edges):
-        return (None,) * len(node.edges)
+def run_node(node: Node, got: list, keep: bool):
+    """The node's rule and its hooks, or None if no gradient arrived; frees what was saved."""
+    if got[0] is None and all(g is None for g in got):
+        return None
     try:
         out = node.apply(got)
     except Exception as e:
@@ -202,7 +216,7 @@ def run_node(node: Node, got: list, keep: bool, needed) -> tuple | list:
         if trace:
             e.add_note(f"Traceback of forward call that caused the error in {node.name()}:\n{trace}")
         raise
-    if R.state.anomaly:
+    if R.hooks.watched and R.state.anomaly:
         check_nan(node, out)
     if node.post_hooks:
         for hook in list(node.post_hooks.values()):
@@ -223,40 +237,52 @@ def check_nan(node: Node, out) -> None:
             raise e
 
 
-def accumulate(leaf, g, fresh: bool = False) -> None:
-    """leaf.grad += g, after the leaf's hooks."""
-    if leaf._hooks is not None:
-        g = call_hooks(leaf._hooks, g)
-        fresh = False
+def accumulate(leaf, slot: list) -> None:
+    """leaf.grad += slot[0], after the leaf's hooks. (A list, so that no frame holds the gradient while it is counted.)"""
+    if leaf._hooks:
+        slot[0] = call_hooks(leaf._hooks, slot[0])
     old = leaf._grad
-    if old is None:
+    if old is not None:
         if R.state.grad:
-            leaf._grad = g
+            leaf._grad = old + slot[0]
         else:
-            # The same tensor may be another's gradient too: keep it only if nobody else can change it.
-            dense = g._dense and leaf._dense or g._strides == leaf._strides
-            leaf._grad = g.detach() if fresh and dense else own_copy(g, leaf)
-    elif R.state.grad:
-        leaf._grad = old + g
+            old.add_(slot[0])
     else:
-        old.add_(g)
+        leaf._grad = slot[0] if R.state.grad else own(slot, leaf)
     if leaf._post_hooks:
         for hook in list(leaf._post_hooks.values()):
             hook(leaf)
 
 
-def own_copy(g, leaf):
-    """g itself if only the engine refers to it, else a copy in the leaf's layout."""
-    import sys
+def own(slot: list, leaf):
+    """slot[0] itself if only the slot refers to it and it lies in memory as the leaf does, else such a copy."""
+    global alone
+    if alone is None:
+        alone = references([R.hooks.empty((1,), leaf._dtype)])
+    g = slot[0]
+    if (g._dense and leaf._dense or g._strides == leaf._strides) and not g._requires_grad:
+        del g
+        if references(slot) == alone:
+            g = slot[0]
+            g._base = None
+            return g
+        g = slot[0]
+    if not leaf._dense and is_dense(leaf._shape, leaf._strides):
+        return R.hooks.empty_strided(leaf._shape, leaf._strides, g._dtype).copy_(g)
+    return g.clone(memory_format="contiguous_format")
 
-    # References: the caller's sums table entry or argument chain, this frame, getrefcount's argument.
-    if g._dense and leaf._dense and g._base is None and sys.getrefcount(g) <= SOLE_REFERENCES \
-            and sys.getrefcount(g._storage) <= 2:
-        return g.detach()
-    return g.clone()
+
+alone: tuple | None = None  # the references to a fresh tensor, as counted here on this Python
 
 
-SOLE_REFERENCES = 5
+def references(slot: list) -> tuple:
+    """How many refer to the tensor, to the base it may be a view of, and (not counting those two) to the memory."""
+    t = slot[0]
+    base = t._base
+    if base is None:
+        return getrefcount(t), getrefcount(t._storage)
+    here = getrefcount(base)
+    return max(getrefcount(t), here), getrefcount(t._storage) - 2
 
 
 def make_grads(outputs, grad_outputs):
@@ -348,7 +374,7 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     captured = run([edge_of(t) for t in outputs], grads, keep, create_graph, edges, accumulate_into=False)
     result = []
     for t, e in zip(inputs, edges, strict=True):
-        g = captured.get(e)
+        g = captured.get(e[:2])
         if g is None:
             if not allow_unused:
                 raise RuntimeError(

@@ -10,6 +10,7 @@ import functools
 from typing import Any
 
 from flambeau.autograd import graph
+from flambeau.autograd.saving import freed_error
 from flambeau.core import dtypes as dt
 from flambeau.ops.record import hooks, state
 
@@ -58,12 +59,7 @@ class BackwardContext(graph.Node):
     def saved_tensors(self) -> tuple:
         """What save_for_backward kept."""
         if self._saved is graph.FREED:
-            raise RuntimeError(
-                "Trying to backward through the graph a second time (or directly access saved tensors after they "
-                "have already been freed). Saved intermediate values of the graph are freed when you call "
-                ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
-                "graph a second time or if you need to access saved tensors after calling backward."
-            )
+            raise freed_error()
         return tuple(s.get(self) if isinstance(s, graph.Saved) else s for s in self._saved)
 
     saved_variables = saved_tensors
@@ -98,15 +94,15 @@ class BackwardContext(graph.Node):
 
     def check_shapes(self, grads) -> None:
         """A gradient has its input's shape, or one that can be summed to it."""
-        for i, (g, meta) in enumerate(zip(grads, self.metas, strict=True)):
-            if g is None or meta is None or g._shape == meta[0]:
+        for i, (g, shape) in enumerate(zip(grads, self._input_shapes, strict=True)):
+            if g is None or g._shape == shape:
                 continue
-            if len(g._shape) < len(meta[0]) or any(
-                m != 1 and m != n for m, n in zip(reversed(meta[0]), reversed(g._shape), strict=False)
+            if len(g._shape) < len(shape) or any(
+                m != 1 and m != n for m, n in zip(reversed(shape), reversed(g._shape), strict=False)
             ):
                 raise RuntimeError(
                     f"Function {type(self).__name__} returned an invalid gradient at index {i} - got {list(g._shape)} "
-                    f"but expected shape compatible with {list(meta[0])}"
+                    f"but expected shape compatible with {list(shape)}"
                 )
 
 
@@ -189,7 +185,7 @@ class Function(metaclass=FunctionMeta):
         tensor = hooks.Tensor
         inputs = [a for a in args if isinstance(a, tensor)]
         ctx.edges = tuple(graph.edge_of(a) if a._requires_grad else None for a in inputs)
-        ctx.metas = tuple((a._shape, a._dtype) for a in inputs)
+        ctx._input_shapes = [a._shape for a in inputs]
         single = not isinstance(output, (tuple, list))
         outs = [output] if single else list(output)
         fixed = []

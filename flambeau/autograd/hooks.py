@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flambeau.autograd.graph import Node, as_node
-from flambeau.ops.record import state
+from flambeau.ops.record import hooks, state
 
 
 class saved_tensors_hooks:  # noqa: N801
@@ -13,6 +13,7 @@ class saved_tensors_hooks:  # noqa: N801
         self.pair = (pack_hook, unpack_hook)
 
     def __enter__(self):
+        hooks.watched = True
         state.saved_hooks = (*state.saved_hooks, self.pair)
 
     def __exit__(self, *exc):

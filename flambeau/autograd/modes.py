@@ -6,7 +6,7 @@ import functools
 import inspect
 import warnings
 
-from flambeau.ops.record import state
+from flambeau.ops.record import hooks, state
 
 
 class _Mode:
@@ -147,6 +147,7 @@ class detect_anomaly:  # noqa: N801
         )
 
     def __enter__(self):
+        hooks.watched = True
         self.before, state.anomaly = state.anomaly, True
 
     def __exit__(self, *exc):
@@ -157,6 +158,7 @@ class set_detect_anomaly:  # noqa: N801
     """Switch anomaly mode on or off, at once or for a block."""
 
     def __init__(self, mode: bool, check_nan: bool = True):
+        hooks.watched = True
         self.before, state.anomaly = state.anomaly, bool(mode)
 
     def __enter__(self):

@@ -16,7 +16,7 @@ def refresh(view) -> None:
     base = view._base
     view._view_version = view._vc.version
     if base._requires_grad and (base._grad_fn is not None):
-        node = AsStridedView((graph.edge_of(base),), ((base._shape, base._dtype),))
+        node = AsStridedView((graph.edge_of(base),))
         node.geometry = geometry(view, base)
         view._grad_fn, view._output_nr, view._requires_grad = node, 0, True
 
@@ -86,7 +86,7 @@ class AsStridedView(graph.Node):
     __slots__ = ("geometry",)
 
     def apply(self, grads: list) -> tuple:
-        shape, dtype = self.metas[0]
+        _, _, shape, dtype = self.edges[0]
         from flambeau.core import shapes as S
 
         strides = self.__dict__.get("base_strides") or S.contiguous_strides(tuple(shape))
@@ -114,12 +114,12 @@ class CopySlices(graph.Node):
         part = ops.as_strided(g, self.geometry[0], *found)
         inner = self.fn.apply([part.clone()])
         first = inner[0]
-        meta = self.fn.metas[0]
-        if first is None or self.fn.edges[0] is None:
+        edge = self.fn.edges[0]
+        if first is None or edge is None:
             part.zero_()
         else:
-            if meta is not None and (first._shape != meta[0] or first._dtype is not meta[1]):
-                first = graph.unbroadcast(first, meta)
+            if first._shape != edge[2] or first._dtype is not edge[3]:
+                first = graph.unbroadcast(first, *edge[2:])
             part.copy_(first)
         return [g, *inner[1:]]
 
@@ -135,10 +135,9 @@ def rebase(view, node) -> None:
     copy.__dict__["base_meta"] = (base._shape, base._dtype)
     old = graph.edge_of(base)
     copy.edges = (old, *node.edges[1:])
-    copy.metas = ((base._shape, base._dtype), *node.metas[1:])
     # fn's first edge says whether the changed part itself has history
     base._grad_fn, base._output_nr, base._requires_grad = copy, 0, True
-    again = AsStridedView(((copy, 0),), ((base._shape, base._dtype),))
+    again = AsStridedView(((copy, 0, base._shape, base._dtype),))
     again.geometry = copy.geometry
     again.__dict__["base_strides"] = base._strides
     view._grad_fn, view._output_nr, view._requires_grad = again, 0, True

@@ -45,6 +45,7 @@ class Hooks:
     empty: Callable = None  # type: ignore[assignment]  # empty(shape, dtype, device=None) -> Tensor
     record: Callable = None  # type: ignore[assignment]  # record(op, result, values): attach a graph node
     inplace: Callable = None  # type: ignore[assignment]  # inplace(op, fn, values): run with in-place bookkeeping
+    watched = False  # True once any thread has used anomaly mode or saved-tensor hooks: look at `state` for them
 
 
 hooks = Hooks()
@@ -80,7 +81,7 @@ class Op:
         self.joint_args: tuple[str, ...] = ()
         self.diff_index: tuple[int, ...] = ()
         self.node_class: type | None = None
-        self.save_plans: dict = {}
+        self.recipes: dict = {}  # autograd.saving's, by which inputs need gradients
         self.call: Callable = fn
         camel = "".join(w[:1].upper() + w[1:] for w in self.name.split("_"))
         self.node_name = options.get("node") or f"{camel}Backward0"

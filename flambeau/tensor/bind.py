@@ -76,7 +76,7 @@ def inplace(op: R.Op, values: tuple, compute):
             edge = graph.edge_of(x)
             old._requires_grad = True
             if isinstance(edge[0], graph.Node):
-                old._grad_fn, old._output_nr = edge
+                old._grad_fn, old._output_nr = edge[:2]
         if saves_input(op):
             source = x._alias().clone()
             source._requires_grad, source._grad_fn = old._requires_grad, old._grad_fn
