@@ -13,25 +13,26 @@ import sys
 
 from flambeau.autograd.saving import FREED, Recipe, Saved
 from flambeau.ops import record as R
+from flambeau.ops.record import TENSORS
 
-sequence = itertools.count().__next__
+numbers = itertools.count()
 LEAF = -1
 
 
 class Node:
     """One recorded operation; `grad_fn` of its outputs."""
 
-    __slots__ = ("__dict__", "__weakref__", "edges", "hooks", "outputs", "post_hooks", "seq")
+    __slots__ = ("__dict__", "__weakref__", "edges", "seq")
 
     edges: tuple  # per differentiable input: (target, output number, shape, dtype) or None
-    outputs: int  # number of outputs that can receive gradients
-    hooks: dict | None
-    post_hooks: dict | None
+    outputs: int = 1  # number of outputs that can receive gradients
+    hooks: dict | None = None
+    post_hooks: dict | None = None
 
     def __init__(self, edges: tuple = (), outputs: int = 1):
-        self.edges, self.outputs = edges, outputs
-        self.hooks = self.post_hooks = None
-        self.seq = sequence()
+        self.edges, self.seq = edges, next(numbers)
+        if outputs != 1:
+            self.outputs = outputs
 
     def name(self) -> str:
         """The class name PyTorch would show."""
@@ -143,6 +144,7 @@ class OpNode(Node):
     """The node of a recorded op; subclasses (one per op, named as PyTorch's) carry `op`."""
 
     __slots__ = ("recipe", "saved", "versions")
+    __init__ = object.__init__  # `record` fills in the fields
 
     op: R.Op
 
@@ -170,43 +172,33 @@ class OpNode(Node):
 
 def record(op: R.Op, result, values: tuple):
     """Attach a node for op(values) -> result; returns result."""
-    classes, cls = R.hooks.tensors, R.hooks.Tensor
     edges: list = []
     needs: list = []
     for i in op.diff_index:
         v = values[i]
-        if v.__class__ in classes or isinstance(v, cls):
+        if v.__class__ in TENSORS or isinstance(v, R.hooks.Tensor):
             if v._requires_grad:
                 fn = v._grad_fn if v._base is None else v.grad_fn
                 edges.append((v, LEAF, v._shape, v._dtype) if fn is None else (fn, v._output_nr, v._shape, v._dtype))
                 needs.append(True)
                 continue
         elif v.__class__ is tuple or v.__class__ is list:
-            edges.extend([edge_of(t) if isinstance(t, cls) else None for t in v])
+            edges.extend([edge_of(t) if isinstance(t, R.hooks.Tensor) else None for t in v])
             needs.append(len(v))
             continue
         edges.append(None)
         needs.append(False)
-    key = tuple(needs)
-    recipe = op.recipes.get(key)
-    if recipe is None:
-        recipe = op.recipes[key] = Recipe(op, key)
-    node_class = op.node_class
-    if node_class is None:
-        node_class = op.node_class = type(op.node_name, (OpNode,), {"__slots__": (), "op": op})
-    node = new_node(node_class)
-    node.edges, node.recipe = tuple(edges), recipe
-    node.hooks = node.post_hooks = None
-    node.seq = sequence()
-    if result.__class__ in classes or not isinstance(result, tuple):
+    recipe = op.recipes.get(tuple(needs)) or new_recipe(op, tuple(needs))
+    node = recipe.node_class()
+    node.edges, node.recipe, node.seq = tuple(edges), recipe, next(numbers)
+    if result.__class__ in TENSORS or not isinstance(result, tuple):
         if result._dtype.kind not in "fc":
             return result
-        node.outputs = 1
         result._grad_fn, result._requires_grad = node, True
     else:
         node.outputs = len(result)
         for i, t in enumerate(result):
-            if isinstance(t, cls) and t._dtype.kind in "fc":
+            if isinstance(t, R.hooks.Tensor) and t._dtype.kind in "fc":
                 t._grad_fn, t._output_nr, t._requires_grad = node, i, True
     recipe.save(node, result, values)
     if R.hooks.watched and R.state.anomaly:
@@ -217,7 +209,13 @@ def record(op: R.Op, result, values: tuple):
     return result
 
 
-new_node = object.__new__
+def new_recipe(op: R.Op, needs: tuple) -> Recipe:
+    """The recipe of an op for a choice of inputs, with the class of its nodes."""
+    recipe = op.recipes[needs] = Recipe(op, needs)
+    if op.node_class is None:
+        op.node_class = type(op.node_name, (OpNode,), {"__slots__": (), "op": op})
+    recipe.node_class = op.node_class
+    return recipe
 
 
 def unbroadcast(g, shape, dtype):

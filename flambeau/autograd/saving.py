@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 from flambeau.ops import record as R
+from flambeau.ops.record import TENSORS
 
 FREED: Any = object()
 FACTS = {"shape": "_shape", "dtype": "_dtype", "strides": "_strides", "device": "device"}
@@ -78,7 +79,7 @@ class Recipe:
     `needs` has an entry per differentiable argument: a bool, or for a list of tensors its length.
     """
 
-    __slots__ = ("args", "calls", "facts", "flags", "has_lists", "results")
+    __slots__ = ("args", "calls", "facts", "flags", "node_class", "results")
 
     def __init__(self, op: R.Op, needs: tuple):
         self.args: list[int] = []
@@ -122,26 +123,26 @@ class Recipe:
         if R.hooks.watched and R.state.saved_hooks:
             self.save_packed(node, result, values)
             return
-        classes, cls = R.hooks.tensors, R.hooks.Tensor
         saved: list = []
         versions: list = []
         for i in self.args:
             v = values[i]
             c = v.__class__
-            if c in classes or isinstance(v, cls):
+            if c in TENSORS or isinstance(v, R.hooks.Tensor):
                 versions.append(v._vc.version)
-            elif c is list or c is tuple and any(isinstance(t, cls) for t in v):
+            elif c is list or c is tuple and any(isinstance(t, R.hooks.Tensor) for t in v):
                 self.save_packed(node, result, values)
                 return
             else:
                 versions.append(None)
             saved.append(v)
-        for i in self.results:
-            t = (result[i] if isinstance(result, tuple) else result)._alias()
-            versions.append(t._vc.version)
-            saved.append(t)
-        for what, i in self.facts:
-            saved.append(getattr(values[i], what, None))
+        if self.results:
+            for i in self.results:
+                t = (result[i] if isinstance(result, tuple) else result)._alias()
+                versions.append(t._vc.version)
+                saved.append(t)
+        if self.facts:
+            saved += [getattr(values[i], what, None) for what, i in self.facts]
         node.saved, node.versions = saved, versions
 
     def save_packed(self, node, result, values: tuple) -> None:
@@ -192,7 +193,7 @@ def flatten(grads, needs) -> list:
 
 def fuse(op: R.Op) -> None:
     """Give each rule of a POINTWISE op its fused form: the rule traced as one kernel."""
-    from flambeau.ops.elementwise import dispatcher
+    from flambeau.ops.calling import dispatcher
 
     for name, rule in op.rules.items():
         if rule.eager or rule.fused is not None:

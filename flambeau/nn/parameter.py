@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 from flambeau.nn._base import Tensor, ops
-from flambeau.ops.record import hooks
+from flambeau.ops.record import TENSORS
 
 __all__ = [
     "Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter",
@@ -38,7 +38,7 @@ class Parameter(Tensor):
 
 
 # The ops' quick paths take these classes as they are: a Parameter is one of them.
-hooks.tensors = hooks.tensors | {Parameter}
+TENSORS.add(Parameter)
 
 
 def rebuild_parameter(data, requires_grad, backward_hooks=None, state=None):

@@ -8,7 +8,8 @@ from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.core.device import device as Device
 from flambeau.ir.kernel import Int, Ptr, kernel
-from flambeau.ops.elementwise import SCALAR_NAMES, dispatcher, result_strides
+from flambeau.ops.calling import dispatcher, result_strides
+from flambeau.ops.elementwise import SCALAR_NAMES
 from flambeau.ops.record import KERNEL, POINTWISE, Op, hooks, op
 
 
@@ -59,9 +60,7 @@ def copy_elements(dst, src) -> None:
         return
     if not src._dense and src._dtype is dst._dtype and dst._numel >= 4096 and copy_transposed(dst, src):
         return
-    ew = _move.elementwise
-    plan, tensors, numbers = ew.plan((src,))
-    ew.launch(plan, dst._shape, (dst,), (dst._dtype,), tensors, numbers)
+    _move.elementwise.run((src,), (dst,), checked=False)
 
 
 def resize(t, shape) -> None:

@@ -15,7 +15,7 @@ import inspect
 
 from flambeau.ir import expr as E
 from flambeau.ir.derive import derivative
-from flambeau.ops.elementwise import dispatcher
+from flambeau.ops.calling import dispatcher
 from flambeau.ops.record import POINTWISE, Op
 
 

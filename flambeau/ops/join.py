@@ -8,9 +8,9 @@ from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, kernel
+from flambeau.ops.calling import check_device
 from flambeau.ops.copying import copy_elements
 from flambeau.ops.create import arange, fill, zeroed
-from flambeau.ops.elementwise import check_device
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 
 WORK = 32768
@@ -336,7 +336,7 @@ def flip(input, dims):
 
 
 def _kept(x) -> tuple:
-    from flambeau.ops.elementwise import result_strides
+    from flambeau.ops.calling import result_strides
 
     return result_strides(x._shape, [x])
 

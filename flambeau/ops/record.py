@@ -34,13 +34,13 @@ class GradState(threading.local):
 
 
 state = GradState()
+TENSORS: set[type] = set()  # the exact classes that quick paths take as they are: Tensor, Parameter
 
 
 class Hooks:
     """What the layers above give this one: set once by tensor.bind."""
 
     Tensor: Any = None
-    tensors: frozenset = frozenset()  # the exact classes the fast paths accept
     make: Callable = None  # type: ignore[assignment]  # make(storage, offset, shape, strides, dtype) -> Tensor
     empty: Callable = None  # type: ignore[assignment]  # empty(shape, dtype, device=None) -> Tensor
     record: Callable = None  # type: ignore[assignment]  # record(op, result, values): attach a graph node
@@ -76,6 +76,10 @@ class Op:
         self.keyword_only = frozenset(
             n for n, p in sig.parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY
         )
+        optional = next((i for i in range(len(self.params)) if all(n in self.defaults for n in self.params[i:])), len(self.params))
+        self.padding = {
+            i: tuple(self.defaults[n] for n in self.params[i:]) for i in range(optional, len(self.params) + 1)
+        }  # what completes i positional arguments
         self.rules: dict[str, Rule] = {}
         self.joint: Rule | None = None
         self.joint_args: tuple[str, ...] = ()
@@ -116,9 +120,11 @@ class Op:
 
     def bind(self, args: tuple, kwargs: dict) -> tuple:
         """Values of all parameters, in order."""
+        if not kwargs:
+            rest = self.padding.get(len(args))
+            if rest is not None:
+                return args + rest
         params = self.params
-        if not kwargs and len(args) == len(params):
-            return args
         if len(args) > len(params):
             raise TypeError(f"{self.name}() takes {len(params)} arguments but {len(args)} were given")
         values = dict(zip(params, args, strict=False))
@@ -162,7 +168,7 @@ def op(family: str, **options) -> Callable[[Callable], Callable]:
     def register(fn: Callable) -> Callable:
         record = Op(fn, family, options)
         if family == POINTWISE:
-            from flambeau.ops.elementwise import dispatcher
+            from flambeau.ops.calling import dispatcher
         else:
             dispatcher = DISPATCHERS[family]
         call = dispatcher(record)
@@ -181,17 +187,16 @@ def op(family: str, **options) -> Callable[[Callable], Callable]:
 
 def requires_grad(op: Op, args: tuple, kwargs: dict) -> bool:
     """True if any differentiable argument given asks for gradients."""
-    cls = hooks.Tensor
+    n = len(args)
     for i in op.diff_index:
-        v = args[i] if i < len(args) else kwargs.get(op.params[i])
-        if v is None:
-            continue
-        if isinstance(v, cls):
+        v = args[i] if i < n else kwargs.get(op.params[i])
+        c = v.__class__
+        if c in TENSORS or isinstance(v, hooks.Tensor):
             if v._requires_grad:
                 return True
-        elif isinstance(v, (tuple, list)):
+        elif c is tuple or c is list:
             for t in v:
-                if isinstance(t, cls) and t._requires_grad:
+                if isinstance(t, hooks.Tensor) and t._requires_grad:
                     return True
     return False
 

@@ -9,7 +9,7 @@ and numbers are arguments. Numbers like 1 - beta arrive computed in double preci
 from __future__ import annotations
 
 from flambeau.ir import expr as E
-from flambeau.ops.elementwise import dispatcher
+from flambeau.ops.calling import dispatcher
 from flambeau.ops.record import POINTWISE, Op
 from flambeau.tensor.tensor import Tensor
 
@@ -41,7 +41,7 @@ class Update:
         if dense:
             kernel = self.kernels.get(dtype)
             if kernel is None:
-                plan, _, _ = self.op.elementwise.plan((*tensors, *numbers))
+                plan = self.op.elementwise.plan((*tensors, *numbers))
                 kernel = plan.kernel(("dense", (False,) * len(tensors)), (dtype,) * len(outs))
                 self.kernels[dtype] = kernel
             kernel(p._numel, GRAIN, *[t._ptr for t in outs], *[t._ptr for t in tensors], *numbers)

@@ -13,7 +13,8 @@ from flambeau.autograd import graph, views
 from flambeau.autograd.engine import grad
 from flambeau.core import dtypes as dt
 from flambeau.ops import record as R
-from flambeau.ops.elementwise import SCALAR_NAMES, check_overlap
+from flambeau.ops.calling import check_overlap
+from flambeau.ops.elementwise import SCALAR_NAMES
 from flambeau.tensor.tensor import Tensor, make
 
 
@@ -119,7 +120,11 @@ def pointwise_inplace(op: R.Op):
         if kwargs:
             kwargs = R.respell(op, kwargs)
         values = op.bind((self, *args), kwargs)
-        return inplace(op, values, lambda: run(values, (self,)))
+        if R.state.grad and op.diff_index and (self._requires_grad or R.requires_grad(op, values, {})):
+            return inplace(op, values, lambda: run(values, (self,)))
+        run(values, (self,))
+        self._vc.version += 1
+        return self
 
     return named(call, op, inplace=True)
 
@@ -229,8 +234,7 @@ def pointwise_out(op: R.Op, values: tuple, out):
         if not isinstance(o, Tensor):
             raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(o).__name__}")
     ew = op.elementwise
-    _, tensors, _ = ew.plan(values)
-    shape = ew.broadcast(tensors)
+    shape = ew.broadcast([v for v in values if isinstance(v, Tensor)])
     for o in outs:
         check_out(op, o, shape)
     ew.run(values, tuple(outs))

@@ -16,15 +16,11 @@ from flambeau.core import shapes as S
 from flambeau.core.device import device as Device
 from flambeau.core.device import strided
 from flambeau.core.size import Size
-from flambeau.ops.record import hooks, state
+from flambeau.ops.record import TENSORS, hooks, state
 from flambeau.runtime import memory
 
 
-class TensorMeta(type):
-    """isinstance checks see Parameter and other subclasses as usual; nothing else is changed."""
-
-
-class Tensor(metaclass=TensorMeta):
+class Tensor:
     """An n-dimensional array that remembers how it was computed."""
 
     __slots__ = (
@@ -503,6 +499,25 @@ def like(x, dtype):
     return t
 
 
+def geometry(shape, strides, dtype) -> tuple:
+    """What `fresh` needs to know of a tensor to come (non-negative strides)."""
+    shape = shape if type(shape) is Size else Size(shape)
+    extent = 0 if 0 in shape else 1 + sum((d - 1) * s for d, s in zip(shape, strides, strict=True))
+    return math.prod(shape), shape, strides, S.is_contiguous(shape, strides), dtype, extent * dtype.itemsize
+
+
+def fresh(geometry: tuple):
+    """Fresh memory of a geometry."""
+    t = new_tensor(Tensor)
+    t._numel, t._shape, t._strides, t._dense, t._dtype, nbytes = geometry
+    s = t._storage = t._vc = allocate(nbytes)
+    t._ptr = s.ptr
+    t._requires_grad = False
+    t._grad_fn = t._grad = t._base = t._hooks = t._accumulate = t._post_hooks = None
+    t._offset = t._output_nr = t._view_version = 0
+    return t
+
+
 MAX_BYTES = (1 << 63) - 1
 
 
@@ -523,8 +538,9 @@ def empty(shape, dtype, device=None):
 
 
 hooks.Tensor = Tensor
-hooks.tensors = frozenset((Tensor,))
+TENSORS.add(Tensor)
 hooks.make, hooks.like, hooks.empty, hooks.empty_strided, hooks.Size = make, like, empty, empty_strided, Size
+hooks.geometry, hooks.fresh = geometry, fresh
 hooks.record = graph.record
 hooks.Version = Version
 

@@ -1,0 +1,359 @@
+"""Calls of POINTWISE ops: from bound arguments to plan, layout, outputs and launch; the callable of a record.
+
+What a call needs is found once per op and geometry (dtypes, shapes and strides of its tensors, kinds of its numbers)
+and kept in a table of bounded size: kernel, launch extent, trailing arguments, outputs' geometry. The kernels
+themselves are per layout class (elementwise.py), so a new shape costs one look at it and compiles nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flambeau.core import dtypes as dt
+from flambeau.core import shapes as S
+from flambeau.ir import expr as E
+from flambeau.ops.elementwise import NUMBER_KINDS, NUMBERS, SCALAR_NAMES, Plan
+from flambeau.ops.record import TENSORS, Op, hooks, requires_grad, respell, state
+
+MAX_INT = (1 << 62) - 1
+MAX_CALLS = 2048  # geometries an op remembers; then it starts again
+
+
+class Elementwise:
+    """Calls of one POINTWISE op: finds the plan, the layout and the output, and launches."""
+
+    def __init__(self, op: Op):
+        self.op, self.plans, self.calls = op, {}, {}
+        weak = set(op.option("weak", ())) | op.keyword_only
+        literal = op.option("literal", {})
+        self.parameters = tuple((n in weak, literal.get(n)) for n in op.params)
+
+    def run(self, values: tuple, outs: tuple | None = None, checked: bool = True):
+        """Compute; into `outs` if given: of any dtype and layout, and of a fitting shape unless checked before."""
+        key: list = [dt.get_default_dtype(), checked]
+        tensors: list = []
+        numbers: list = []
+        for v, (_, literal) in zip(values, self.parameters, strict=True):
+            c = v.__class__
+            if c in TENSORS or isinstance(v, hooks.Tensor):
+                key += v._dtype, v._shape, v._strides
+                tensors.append(v)
+            elif v is None or c is str:
+                key.append(v)
+            else:
+                if c not in NUMBERS:
+                    v = self.convert(v)
+                    c = v.__class__
+                key.append(c)
+                if literal is not None and v in literal:
+                    key.append(v)
+                elif c is complex:
+                    numbers += v.real, v.imag
+                else:
+                    numbers.append(v if c is not int or -MAX_INT <= v <= MAX_INT else self.wrapped(v))
+        if outs is not None:
+            for o in outs:
+                key += o._dtype, o._shape, o._strides
+        found = self.calls.get(tuple(key))
+        if found is None:
+            found = self.prepare(values, tensors, outs, checked)
+            if len(self.calls) >= MAX_CALLS:
+                self.calls.clear()
+            self.calls[tuple(key)] = found
+        kernel, extent, grain, tail, geometries = found
+        if outs is None:
+            outs = tuple([hooks.fresh(g) for g in geometries])
+        elif checked:
+            for o in outs:
+                check_overlap(o, tensors)
+        if kernel is not None:
+            kernel(extent, grain, *[t._ptr for t in outs], *[t._ptr for t in tensors], *numbers, *tail)
+        return outs[0] if len(outs) == 1 else outs
+
+    def wrapped(self, v: int) -> int:
+        """An int as the 64 bits that a kernel takes."""
+        if -(1 << 63) <= v < 1 << 63:
+            return v
+        if v >= 1 << 64 or v < 0:
+            raise RuntimeError(f"{self.op.name}(): value {v} cannot be converted to int64 without overflow")
+        return v - (1 << 64)
+
+    def convert(self, v):
+        """NumPy scalars and the like become Python numbers; anything else is a TypeError."""
+        item = getattr(v, "item", None)
+        if item is not None and getattr(v, "shape", None) == ():
+            return item()
+        raise TypeError(
+            f"{self.op.name}(): expected Tensor or number, got {type(v).__name__} "
+            f"({self.op.name}{self.op.signature})"
+        )
+
+    def prepare(self, values: tuple, tensors: list, outs, checked: bool) -> tuple:
+        """(kernel or None, extent, grain, trailing arguments, geometry of each output) of a call."""
+        plan = self.plan(values)
+        check_device(self.op, tensors)
+        geometries = ()
+        if outs is None:
+            shape = self.broadcast(tensors)
+            strides = result_strides(shape, tensors)
+            geometries = tuple(hooks.geometry(shape, strides, d) for d in plan.out_dtypes)
+            targets = [(shape, strides)] * len(geometries)
+            dtypes = plan.out_dtypes
+        else:
+            shape = outs[0]._shape
+            if checked:
+                check_outs(plan, self.broadcast(tensors), outs)
+            targets = [(o._shape, o._strides) for o in outs]
+            dtypes = tuple([o._dtype for o in outs])
+        operands = [*targets, *[(t._shape, t._strides) for t in tensors]]
+        return (*layout(plan, tuple(shape), operands, dtypes), geometries)
+
+    def plan(self, values: tuple) -> Plan:
+        """The plan for arguments of these kinds."""
+        kinds: list = []
+        for v, (weak, literal) in zip(values, self.parameters, strict=True):
+            if isinstance(v, hooks.Tensor):
+                kinds.append(("own" if weak else "tensor" if v._shape else "zero", v._dtype))
+            elif v is None or isinstance(v, str):
+                kinds.append(("static", v))
+            else:
+                v = v if v.__class__ in NUMBERS else self.convert(v)
+                if literal is not None and v in literal:
+                    kinds.append(("static", v, v.__class__))
+                else:
+                    kinds.append(("weak" if weak else "number", v.__class__))
+        key = (dt.get_default_dtype(), *kinds)
+        found = self.plans.get(key)
+        if found is None:
+            found = self.plans[key] = Plan(self.op, tuple(kinds))
+        return found
+
+    def broadcast(self, tensors: list) -> tuple:
+        if not tensors:
+            return ()
+        shape = tensors[0]._shape
+        for t in tensors[1:]:
+            if t._shape != shape:
+                return hooks.Size(S.broadcast_shapes(self.op.name, *[tuple(t._shape) for t in tensors]))
+        return shape
+
+
+def layout(plan: Plan, shape: tuple, operands: list, dtypes: tuple) -> tuple:
+    """(kernel, extent, grain, trailing arguments) for operands given as (shape, strides), outputs first."""
+    if 0 in shape:
+        return None, 0, 0, ()
+    strides = operands[0][1]
+    dense = S.is_contiguous(shape, strides)
+    uniform = []
+    for s, st in operands:
+        if not s and shape:
+            uniform.append(True)
+        elif s == shape and (st == strides or dense and S.is_contiguous(s, st)):
+            uniform.append(False)
+        else:
+            break
+    else:
+        if dense or S.is_dense(shape, strides):
+            return plan.kernel(("dense", tuple(uniform[len(dtypes) :])), dtypes), S.numel(shape), plan.grain, ()
+    return strided_layout(plan, shape, operands, dtypes)
+
+
+def strided_layout(plan: Plan, shape: tuple, operands: list, dtypes: tuple) -> tuple:
+    """As `layout`, for operands that are not all one block walked in one order."""
+    sizes, strides = S.coalesce(shape, tuple([S.expand_strides(s, st, shape) for s, st in operands]))
+    inner = tuple([st[-1] if st[-1] in (0, 1) else 2 for st in strides])
+    if sizes[-1] == 1:
+        inner = tuple([1 if i < len(dtypes) else c for i, c in enumerate(inner)])
+    rows, n = S.numel(sizes[:-1]), sizes[-1]
+    tiled = len(sizes) == 2 and rows >= 32 and any(
+        abs(st[-1]) > 16 and abs(st[0]) <= 16 and st[-1] for st in strides)  # fmt: skip
+    kernel = plan.kernel(("strided", len(sizes), inner, tiled), dtypes)
+    tail = (n, *sizes[:-1], *[s for st in strides for s in st])
+    if tiled:
+        return kernel, (rows + 31) // 32, max(1, plan.grain // (32 * n)), (*tail, rows)
+    return kernel, rows, max(1, plan.grain // n), tail
+
+
+def check_outs(plan: Plan, shape, outs) -> None:
+    """What may be written: exact shape, castable dtype."""
+    for o, d in zip(outs, plan.out_dtypes, strict=True):
+        if tuple(o._shape) != tuple(shape):
+            raise RuntimeError(
+                f"output with shape {list(o._shape)} doesn't match the broadcast shape {list(shape)}"
+            )
+        if not dt.can_cast(d, o._dtype):
+            raise RuntimeError(
+                f"result type {SCALAR_NAMES[d.name]} can't be cast to the desired output type "
+                f"{SCALAR_NAMES[o._dtype.name]}"
+            )
+
+
+def check_overlap(out, tensors) -> None:
+    """Refuse writes where elements share memory with each other or partly with an input."""
+    if not out._dense and S.overlaps_itself(out._shape, out._strides):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            "location. Please clone() the tensor before performing the operation."
+        )
+    for t in tensors:
+        if t is out or t._storage is not out._storage or t._ptr == out._ptr and t._strides == out._strides:
+            continue
+        a, b = memory_range(out), memory_range(t)
+        both_dense = S.is_dense(tuple(t._shape), t._strides) and S.is_dense(tuple(out._shape), out._strides)
+        if a[0] < b[1] and b[0] < a[1] and both_dense and t._numel > 1:
+            raise RuntimeError(
+                "unsupported operation: some elements of the input tensor and the written-to tensor refer to "
+                "a single memory location. Please clone() the tensor before performing the operation."
+            )
+
+
+def memory_range(t) -> tuple[int, int]:
+    """The half-open byte range a tensor touches."""
+    low, high = S.extent(t._shape, t._strides)
+    size = t._dtype.itemsize
+    return t._ptr + low * size, t._ptr + (high + 1) * size
+
+
+def check_device(op: Op, tensors: list) -> None:
+    """All on one device; 0-d CPU tensors may join any."""
+    device = tensors[0]._storage.device
+    for t in tensors[1:]:
+        if t._storage.device is not device and t._storage.device != device and t._shape and tensors[0]._shape:
+            raise RuntimeError(
+                f"Expected all tensors to be on the same device, but found at least two devices, "
+                f"{device} and {t._storage.device}! ({op.name})"
+            )
+
+
+def result_strides(shape, tensors) -> tuple[int, ...]:
+    """The output keeps the order of the first full-size operand that is one block of memory."""
+    for t in tensors:
+        if t._shape == shape:
+            if t._dense:
+                return t._strides
+            if S.is_dense(tuple(shape), t._strides):
+                return t._strides
+            order = sorted(range(len(shape)), key=lambda d: (-t._strides[d], d))
+            strides, step = [0] * len(shape), 1
+            for d in reversed(order):
+                strides[d] = step
+                step *= max(shape[d], 1)
+            return tuple(strides)
+    return S.contiguous_strides(tuple(shape))
+
+
+def dispatcher(op: Op) -> Callable:
+    """The callable of a POINTWISE op, with a fast path for one or two dense tensors of one dtype."""
+    ew = Elementwise(op)
+    op.elementwise = ew  # type: ignore[attr-defined]
+    positional = [p for p in op.params if p not in op.keyword_only]
+    required = [p for p in positional if p not in op.defaults]
+
+    def slow(args, kwargs):
+        if args and isinstance(args[0], (E.Expr, E.Complex)):
+            return op.fn(*args, **kwargs)
+        out = kwargs.pop("out", None)
+        if kwargs:
+            kwargs = respell(op, kwargs)
+        values = op.bind(args, kwargs)
+        cls = hooks.Tensor
+        for v in values:
+            if isinstance(v, cls):
+                break
+        else:
+            if any(isinstance(v, (E.Expr, E.Complex)) for v in values):
+                return op.invoke(values)
+            raise TypeError(
+                f"{op.name}(): argument '{op.params[0]}' (position 1) must be Tensor, not "
+                f"{type(values[0]).__name__}"
+            )
+        if out is not None:
+            return hooks.pointwise_out(op, values, out)
+        result = ew.run(values)
+        if state.grad and requires_grad(op, values, {}):
+            return hooks.record(op, result, values)
+        return result
+
+    if len(required) == 1:
+        return _unary(op, ew, slow)
+    if len(required) == 2:
+        return _binary(op, ew, slow)
+    return lambda *args, **kwargs: slow(args, kwargs)
+
+
+def _unary(op: Op, ew: Elementwise, slow: Callable) -> Callable:
+    fast: dict = {}
+    plain = len(op.params)
+    rest = tuple(op.defaults.get(p) for p in op.params[1:])
+
+    def call(*args, **kwargs):
+        if len(args) == 1 and not kwargs:
+            x = args[0]
+            if x.__class__ in TENSORS and x._dense:
+                found = fast.get(x._dtype)
+                if found is None:
+                    if plain > 1 and any(v.__class__ in NUMBERS for v in rest):
+                        return slow(args, kwargs)
+                    plan = ew.plan((x, *rest))
+                    if len(plan.out_dtypes) > 1 or not x._shape or op.option("promote") and x._dtype.kind in "biu":
+                        return slow(args, kwargs)
+                    kernel = plan.kernel(("dense", (False,)), plan.out_dtypes)
+                    found = fast[x._dtype] = (kernel, plan.grain, plan.out_dtypes[0])
+                kernel, grain, d = found
+                y = hooks.like(x, d)
+                kernel(x._numel, grain, y._ptr, x._ptr)
+                if x._requires_grad and state.grad and op.diff_index:
+                    return hooks.record(op, y, (x, *rest))
+                return y
+        return slow(args, kwargs)
+
+    return call
+
+
+def _binary(op: Op, ew: Elementwise, slow: Callable) -> Callable:
+    fast: dict = {}
+    rest = tuple(op.defaults.get(p) for p in op.params[2:])
+    literal = ew.parameters[1][1] or ()
+
+    def call(*args, **kwargs):
+        if len(args) == 2 and not kwargs:
+            x, y = args
+            if x.__class__ in TENSORS and x._dense:
+                c = y.__class__
+                if c in TENSORS:
+                    if y._dense and x._dtype is y._dtype and x._shape == y._shape:
+                        found = fast.get(x._dtype) or prepare(x, y)
+                        if found:
+                            kernel, grain, d = found
+                            z = hooks.like(x, d)
+                            kernel(x._numel, grain, z._ptr, x._ptr, y._ptr)
+                            if (x._requires_grad or y._requires_grad) and state.grad and op.diff_index:
+                                return hooks.record(op, z, (x, y, *rest))
+                            return z
+                elif (c is float or c is int) and y not in literal:
+                    found = fast.get((x._dtype, c)) or prepare(x, y)
+                    if found and -MAX_INT <= y <= MAX_INT or found and c is float:
+                        kernel, grain, d = found
+                        z = hooks.like(x, d)
+                        kernel(x._numel, grain, z._ptr, x._ptr, y)
+                        if x._requires_grad and state.grad and op.diff_index:
+                            return hooks.record(op, z, (x, y, *rest))
+                        return z
+        return slow(args, kwargs)
+
+    def prepare(x, y):
+        """The fast path's entry for these kinds of operands, or None where the general path must decide."""
+        c = y.__class__
+        if not x._shape or op.option("promote") and x._dtype.kind in "biu" or c is float and x._dtype.kind in "biu":
+            return None
+        plan = ew.plan((x, y, *rest))
+        if len(plan.out_dtypes) > 1 or any(kind[0] in NUMBER_KINDS for kind in plan.kinds[2:]):
+            return None
+        uniform = (False, False) if c in TENSORS else (False,)
+        kernel = plan.kernel(("dense", uniform), plan.out_dtypes)
+        key = x._dtype if c in TENSORS else (x._dtype, c)
+        found = fast[key] = (kernel, plan.grain, plan.out_dtypes[0])
+        return found
+
+    return call
+
