@@ -229,7 +229,6 @@ def zeros_for(meta):
 
 
 hooks.zeros_for = zeros_for
-hooks.recording = lambda: state.grad
 
 
 def once_differentiable(fn):

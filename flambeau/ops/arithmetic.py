@@ -394,7 +394,7 @@ def reciprocal(input):
     return 1 / input
 
 
-reciprocal.derivative(input=lambda g, result: -g * result * result)
+reciprocal.derivative(input=lambda g, result: -g * conjugate(result * result))
 
 
 @op(POINTWISE, node="PowBackward0", promote="number")

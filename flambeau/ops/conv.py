@@ -205,6 +205,8 @@ def is_pointwise(s: Shape) -> bool:
 
 def forward(x, w, bias, s: Shape, out) -> None:
     """out = conv(x, w) + bias into a contiguous tensor."""
+    if bias is not None and not bias._dense:
+        bias = bias.contiguous()
     if is_pointwise(s) and x._dense:
         hw = math.prod(s.size)
         st = (hw, 1)

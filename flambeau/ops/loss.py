@@ -30,6 +30,16 @@ def reduction_of(reduction: str, size_average=None, reduce=None) -> str:
     return reduction
 
 
+def refuse_gradient(name: str, **weights) -> None:
+    """Weights of losses are constants to PyTorch; one that requires grad is an error, not silently one."""
+    for what, t in weights.items():
+        if t is not None and t._requires_grad and hooks.recording():
+            raise RuntimeError(
+                f"The function '{name}' is not differentiable with respect to argument '{what}'. "
+                "This input cannot have requires_grad True."
+            )
+
+
 def reduced(x, reduction: str):
     """x, its mean or its sum."""
     return x.mean() if reduction == "mean" else x.sum() if reduction == "sum" else x
@@ -275,6 +285,7 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
         x = input.detach()
         if not bool(((x >= 0) & (x <= 1)).all().item()):
             raise RuntimeError("all elements of input should be between 0 and 1")
+    refuse_gradient("binary_cross_entropy", weight=weight)
     each = bce_of(input, target, reduction if weight is None else "none")
     return each if weight is None else reduced(each * weight, reduction)
 
@@ -376,6 +387,7 @@ def binary_cross_entropy_with_logits(input, target, weight=None, size_average=No
     reduction = reduction_of(reduction, size_average, reduce)
     if tuple(target._shape) != tuple(input._shape):
         raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
+    refuse_gradient("binary_cross_entropy_with_logits", weight=weight, pos_weight=pos_weight)
     return bce_logits_of(input, target, weight, pos_weight, reduction)
 
 
@@ -551,6 +563,7 @@ def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, r
     Source:   torch.nn.functional.nll_loss
     """
     reduction = reduction_of(reduction, size_average, reduce)
+    refuse_gradient("nll_loss_forward", weight=weight)
     of = nll_loss2d_of if len(input._shape) > 2 else nll_loss_of
     return of(input, target, weight, ignore_index, reduction)[0]
 

@@ -28,6 +28,7 @@ def rows_forward(x, w, b, n: int, eps: float, period: int, span: int, centred: b
     """(y, mean, rstd) of contiguous rows of n."""
     d = stat_dtype(x._dtype)
     rows = x._numel // n if n else 0
+    w, b = (t if t is None or t._dense else t.contiguous() for t in (w, b))
     y = hooks.empty(x._shape, x._dtype)
     mean, rstd = hooks.empty((rows,), d), hooks.empty((rows,), d)
     wd, bd = (d if t is None else t._dtype for t in (w, b))
@@ -40,6 +41,7 @@ def rows_forward(x, w, b, n: int, eps: float, period: int, span: int, centred: b
 def rows_backward(g, x, mean, rstd, w, n: int, period: int, span: int, centred: bool, has_bias: bool, affine: bool):
     """(gx, gw, gb); the last two as sums over fixed chunks of rows, so they do not depend on threads."""
     g, x = g.contiguous(), x.contiguous()
+    w = w if w is None else w.contiguous()
     d = mean._dtype
     rows = x._numel // n if n else 0
     gx = hooks.empty(x._shape, x._dtype)

@@ -17,7 +17,7 @@ from flambeau.core.device import device as Device
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Float, Int, Ptr, kernel
 from flambeau.ops import random_single as single
-from flambeau.ops.copying import copy_elements, layout_for
+from flambeau.ops.copying import copy_elements
 from flambeau.ops.create import check_options, finish, given, like, sizes_of
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 from flambeau.runtime import rng
@@ -247,8 +247,12 @@ def fill_dense(t, fill) -> None:
 
 def in_memory_order(t):
     """t with its dims from the largest stride to the smallest: the order in which PyTorch fills it."""
-    order = sorted(range(len(t._shape)), key=lambda d: -t._strides[d])
-    return t._alias().permute(order)
+    return t._alias().permute(memory_order(t))
+
+
+def memory_order(t) -> list[int]:
+    """Dims from the largest stride to the smallest."""
+    return sorted(range(len(t._shape)), key=lambda d: -t._strides[d])
 
 
 def uniform_into(t, low: float, high: float, generator=None) -> None:
@@ -495,6 +499,7 @@ def bernoulli_each(t, p, generator) -> None:
     if bool(((p < 0) | (p > 1)).any()):
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
     p = p.detach().expand(t._shape)
+    p = p if t._dense else p.permute(memory_order(t))  # as fill_dense has t
     p = (p.to(dt.float32) if p._dtype.itemsize < 4 else p).contiguous()
     digits = DIGITS[p._dtype.name]
 
@@ -658,7 +663,7 @@ def bernoulli(input, p=None, *, generator=None):
 
     Source:   torch.bernoulli
     """
-    t = hooks.empty_strided(input._shape, layout_for(input, None), input._dtype)
+    t = hooks.empty(input._shape, input._dtype)
     bernoulli_fill(t, input if p is None else p, generator=generator)
     return t
 

@@ -47,6 +47,11 @@ class Hooks:
     inplace: Callable = None  # type: ignore[assignment]  # inplace(op, fn, values): run with in-place bookkeeping
     watched = False  # True once any thread has used anomaly mode or saved-tensor hooks: look at `state` for them
 
+    @staticmethod
+    def recording() -> bool:
+        """True unless this thread runs under no_grad."""
+        return state.grad
+
 
 hooks = Hooks()
 

@@ -231,6 +231,8 @@ def sum_to_size(input, *size):
     Source:   torch.Tensor.sum_to_size
     """
     size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    if not builtins.all(isinstance(n, int) for n in size):
+        raise TypeError(f"sum_to_size(): argument 'size' must be tuple of ints, got {size}")
     return sum_to(input, size)
 
 
