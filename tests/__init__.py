@@ -1,0 +1,1 @@
+"""The tests, a tree like the source's."""
