@@ -85,7 +85,6 @@ def __getattr__(name: str):
         return getattr(_importlib.import_module(f"flambeau.{_FROM[name]}"), name)
     if name in _FUNCTIONAL:
         return getattr(_importlib.import_module("flambeau.nn.functional"), name)
-    found = getattr(ops, name, None) if not name.startswith("_") else None
-    if found is not None:
-        return found
+    if not name.startswith("_") and hasattr(ops, name):
+        return getattr(ops, name)
     raise AttributeError(f"module 'flambeau' has no attribute {name!r}: it is not implemented (yet)")

@@ -36,6 +36,7 @@ def trace(func, example_inputs=None, *args, **kwargs):
 
 
 def _marker(fn=None, *args, **kwargs):
+    """A decorator that leaves the function as it is."""
     return fn if callable(fn) else (lambda f: f)
 
 

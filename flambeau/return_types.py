@@ -50,6 +50,7 @@ FIELDS = {
 
 def _make(name: str, fields: tuple[str, ...]) -> type:
     body: dict = {"__slots__": (), "fields": fields, "__module__": __name__, "__qualname__": name}
+    body["__doc__"] = f"({', '.join(fields)}), as {name.replace('linalg_', 'linalg.')} returns them."
     for i, field in enumerate(fields):
         body[field] = property(itemgetter(i), doc=f"Field {i}.")
     return type(name, (NamedResult,), body)

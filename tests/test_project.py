@@ -1,6 +1,5 @@
 """The package as a whole: what importing it costs, what is shipped, what the project files promise."""
 
-import re
 import subprocess
 import sys
 import tomllib
@@ -70,13 +69,3 @@ def test_wheel_is_pure_python(tmp_path):
     assert any(name.endswith("/LICENSE") for name in names)
     assert not [n for n in names if n.startswith(("tests/", "tools/", "docs/"))]
     assert not [n for n in names if n.endswith((".so", ".pyd", ".c", ".pyc"))]
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/zh/guide.md"])
-def test_programs_print_what_they_say(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    programs = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert programs
-    for program in programs:
-        promised = re.findall(r"^print\(.*\)  # (.*)$", program, re.MULTILINE)
-        assert python(program) == "\n".join(promised)

@@ -118,6 +118,7 @@ class UninitializedTensorMixin:
 
     @property
     def shape(self):
+        """Not known yet: RuntimeError."""
         raise RuntimeError(
             "Can't access the shape of an uninitialized parameter or buffer. "
             "This error usually happens in `load_state_dict` when trying to load an uninitialized "
@@ -126,6 +127,7 @@ class UninitializedTensorMixin:
         )
 
     def share_memory_(self):
+        """There is no memory yet: RuntimeError."""
         raise RuntimeError(
             "Can't share memory on an uninitialized parameter or buffer. Call `forward` to "
             "initialize the parameters before calling `module.share_memory()`."
@@ -150,6 +152,7 @@ def _on_blank(name):
         return getattr(self._alias(), name)(*args, **kwargs)
 
     method.__name__ = name
+    method.__doc__ = f"`{name}` of a plain empty tensor."
     return method
 
 

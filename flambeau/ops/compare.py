@@ -237,5 +237,15 @@ def equal(input, other):
     return input._numel == 0 or bool((input == other).all().item())
 
 
-METHODS = {"where": lambda self, condition, other: where(condition, self, other)}
+
+
+def where_method(self, condition, other):
+    """self where condition is true, other elsewhere.
+
+    Source:   torch.Tensor.where
+    """
+    return where(condition, self, other)
+
+
+METHODS = {"where": where_method}
 __all__ = ["where"]

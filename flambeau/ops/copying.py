@@ -132,7 +132,12 @@ def to_copy(input, dtype, memory_format):
     return out
 
 
-to_copy.derivative(input=lambda g, input_dtype: to(g, input_dtype))
+def cast_back(g, input_dtype):
+    """The gradient in the input's dtype: of a complex one, what moves along the real axis."""
+    return to(g.real if g.is_complex() and not input_dtype.is_complex else g, input_dtype)
+
+
+to_copy.derivative(input=cast_back)
 
 
 def to(input, *args, dtype=None, device=None, other=None, non_blocking=False, copy=False, memory_format=None):

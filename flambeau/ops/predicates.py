@@ -172,18 +172,79 @@ def resolve_neg(input):
     return input
 
 
+def get_device(input) -> int:
+    """-1, the CPU's number.
+
+    Source:   torch.Tensor.get_device
+    """
+    return -1
+
+
+def pin_memory(input):
+    """A copy: without a GPU there is nothing to pin memory for.
+
+    Source:   torch.Tensor.pin_memory
+    """
+    return input.clone()
+
+
+def is_shared(input) -> bool:
+    """True once share_memory_ has put the elements where forked processes see them.
+
+    Source:   torch.Tensor.is_shared
+    """
+    return bool(input.__dict__.get("_shared"))
+
+
+def dense_dim(input) -> int:
+    """The number of dimensions: all are dense.
+
+    Source:   torch.Tensor.dense_dim
+    """
+    return len(input._shape)
+
+
+def to_dense(input, dtype=None):
+    """input itself (as dtype): there are no sparse tensors.
+
+    Source:   torch.Tensor.to_dense
+    """
+    return input if dtype is None else input.to(dtype)
+
+
+def names(input) -> tuple:
+    """None for each dimension: names of dimensions are not kept.
+
+    Source:   torch.Tensor.names
+    """
+    return (None,) * len(input._shape)
+
+
+def answer(value, doc: str):
+    """A predicate with one answer for all tensors there are."""
+
+    def always(input):
+        return value
+
+    always.__doc__ = doc
+    return always
+
+
+NO = {
+    "is_cuda": "is on a CUDA device", "is_mps": "is on Apple's GPU", "is_xpu": "is on Intel's GPU", "is_meta": "has no memory",
+    "is_sparse": "keeps its nonzero elements only", "is_sparse_csr": "is sparse in rows", "is_quantized": "holds quantized numbers",
+    "is_mkldnn": "is in MKL-DNN's layout", "is_nested": "is a nested tensor",
+}  # fmt: skip
 pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
 METHODS = {
     "is_nonzero": is_nonzero, "is_conj": is_conj, "is_neg": is_neg, "resolve_neg": resolve_neg, "resolve_conj": resolve_conj,
-    "get_device": lambda self: -1, "is_pinned": lambda self: False, "pin_memory": lambda self: self.clone(),
-    "is_shared": lambda self: bool(self.__dict__.get("_shared")), "dense_dim": lambda self: len(self._shape),
-    "is_coalesced": lambda self: False, "to_dense": lambda self, dtype=None: self if dtype is None else self.to(dtype),
+    "get_device": get_device, "pin_memory": pin_memory, "is_shared": is_shared, "dense_dim": dense_dim, "to_dense": to_dense,
+    "is_pinned": answer(False, "False: memory is never pinned."),
+    "is_coalesced": answer(False, "False: there are no sparse tensors."),
 }  # fmt: skip
 PROPERTIES = {
-    "is_cuda": lambda self: False, "is_sparse": lambda self: False, "is_quantized": lambda self: False,
-    "is_meta": lambda self: False, "is_mkldnn": lambda self: False, "is_mps": lambda self: False,
-    "is_xpu": lambda self: False, "is_cpu": lambda self: True, "is_nested": lambda self: False,
-    "is_sparse_csr": lambda self: False, "names": lambda self: (None,) * len(self._shape), "name": lambda self: None,
+    **{name: answer(False, f"True if the tensor {what}: never here.") for name, what in NO.items()},
+    "is_cpu": answer(True, "True: tensors are in the CPU's memory."), "name": answer(None, "None."), "names": names,
 }  # fmt: skip
 __all__ = [
     "e", "inf", "is_complex", "is_conj", "is_floating_point", "is_neg", "is_nonzero", "is_same_size", "is_storage",

@@ -393,7 +393,8 @@ class LegacyType(type):
 
 def legacy_type(name: str, dtype):
     """The class torch.<name>."""
-    return LegacyType(name, (), {"dtype": dtype, "__module__": "torch", "is_cuda": False})
+    told = f"{name}(*sizes) or {name}(data): a tensor of {dtype}; isinstance(x, {name}) asks for the dtype."
+    return LegacyType(name, (), {"dtype": dtype, "__module__": "torch", "is_cuda": False, "__doc__": told})
 
 
 # DLPack, pickling, copies -------------------------------------------------------------------------

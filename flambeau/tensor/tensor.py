@@ -327,6 +327,7 @@ class Tensor:
 
     @property
     def is_inference_flag(self) -> bool:
+        """False; see is_inference."""
         return False
 
     def is_inference(self) -> bool:

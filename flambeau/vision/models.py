@@ -5,6 +5,11 @@ from __future__ import annotations
 from flambeau import nn
 from flambeau.ops.view import flatten
 
+__all__ = [
+    "VGG", "AlexNet", "BasicBlock", "Bottleneck", "LeNet", "ResNet", "alexnet", "lenet", "resnet18", "resnet34", "resnet50",
+    "resnet101", "resnet152", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn",
+]  # fmt: skip
+
 
 def refuse_weights(weights) -> None:
     if weights:

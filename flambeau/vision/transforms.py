@@ -74,10 +74,12 @@ def resize(image, size, interpolation="bilinear"):
 
 
 def chance(p: float) -> bool:
+    """True with probability p."""
     return rand(1).item() < p
 
 
 def between(low: float, high: float) -> float:
+    """A number from [low, high), all equally likely."""
     return empty(1).uniform_(low, high).item()
 
 
@@ -163,6 +165,7 @@ class Resize(Transform):
 
 
 def pair(size) -> tuple[int, int]:
+    """(height, width) of a size that may be one number."""
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
