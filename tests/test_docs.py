@@ -62,8 +62,9 @@ def test_few_programs_are_not_run():
     assert len(skipped) <= 4, skipped
 
 
-def test_a_line_of_dots_stands_for_any_lines():
+def test_dots_stand_for_any_lines_or_text():
     assert snippets.agrees(["a", "..."], ["a"]) and snippets.agrees(["a", "...", "d"], ["a", "b", "c", "d"])
+    assert snippets.agrees(["at ... bytes"], ["at 12 bytes"]) and not snippets.agrees(["at ... bytes"], ["at 12"])
     assert not snippets.agrees(["a", "...", "d"], ["a", "b"]) and not snippets.agrees([], ["a"])
 
 

@@ -5,7 +5,7 @@
 
 A page's ```python blocks run in order, in one namespace. What a block prints is said in one of two ways:
 
-  - the ```text block that follows it at once; a line `...` in it stands for any lines;
+  - the ```text block that follows it at once; `...` in it stands for any text, a line `...` for any lines;
   - comments `# -> text` at the ends of its lines, one per printed line.
 
 A block that says neither must print nothing. In a ```console block the lines that start with `$ ` are commands, run by
@@ -140,8 +140,11 @@ def shell(block: Block) -> str:
 
 
 def agrees(promised: list[str], printed: list[str]) -> bool:
-    """Whether the lines are those promised, `...` standing for any number of lines."""
-    parts = [re.escape(line.rstrip()) + "\n" if line.strip() != "..." else "(?:.*\n)*" for line in promised]
+    """Whether the lines are those promised; `...` stands for any lines, or for any text within a line."""
+    parts = [
+        "(?:.*\n)*" if line.strip() == "..." else ".*".join(map(re.escape, line.rstrip().split("..."))) + "\n"
+        for line in promised
+    ]
     return re.fullmatch("".join(parts), "".join(line.rstrip() + "\n" for line in printed)) is not None
 
 
