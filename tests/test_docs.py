@@ -185,7 +185,7 @@ def test_everything_public_has_a_docstring():
 
 def test_reference_shows_signature_text_and_labels():
     page = reference.page("nn.functional")
-    entry = page.partition("## nn.functional.conv2d\n")[2].partition("\n## ")[0]
+    entry = page.partition("## nn.functional.conv2d ")[2].partition("\n## ")[0]
     assert "conv2d(input, weight" in entry
     assert "Cross-correlation" in entry and "- **Shapes**: (n, c, h, w)" in entry
 

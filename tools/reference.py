@@ -188,7 +188,7 @@ def fence(code: list[str]) -> list[str]:
 
 def entry(name: str, value, prefix: str, level: int, text: str) -> list[str]:
     """A heading, the call, the docstring."""
-    lines = ["#" * level + f" {escaped(prefix + name)}", ""]
+    lines = ["#" * level + f' {escaped(prefix + name)} {{ data-toc-label="{name}" }}', ""]
     if callable(value):
         lines += ["```python", f"{name}{signature(value)}", "```", ""]
     return lines + prose(text)

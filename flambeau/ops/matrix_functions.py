@@ -285,12 +285,19 @@ def geqrf(input, *, out=None):
     return named("geqrf", (tensor(np.swapaxes(h, -1, -2), input._dtype), tensor(tau, input._dtype)))
 
 
+def pinverse(input, rcond=1e-15):
+    """The Moore-Penrose inverse; singular values below rcond times the largest count as 0.
+
+    Source:   torch.pinverse
+    """
+    return pinv(input, rcond=rcond)
+
+
 METHODS = {
     "geqrf": geqrf, "cholesky": torch_cholesky, "qr": torch_qr, "svd": torch_svd, "matrix_power": matrix_power,
-    "pinverse": lambda self, rcond=1e-15: pinv(self, rcond=rcond), "matrix_exp": matrix_exp, "cross": cross,
+    "pinverse": pinverse, "matrix_exp": matrix_exp, "cross": cross,
     "triangular_solve": triangular_solve,
 }  # fmt: skip
 OLD_NAMES = {"svd": torch_svd, "qr": torch_qr, "cholesky": torch_cholesky}  # torch.svd is not torch.linalg.svd
-pinverse = METHODS["pinverse"]
 
 __all__ = ["cross", "geqrf", "matrix_exp", "matrix_power", "pinverse", "triangular_solve"]

@@ -473,9 +473,32 @@ METHODS = {f.__name__: f for f in (view, view_as, reshape, reshape_as, permute, 
         "unsqueeze": unsqueeze,
     }.items()
 }  # fmt: skip
-PROPERTIES = {
-    "T": lambda x: permute_to(x, tuple(range(len(x._shape) - 1, -1, -1))),
-    "mT": lambda x: transpose(x, -2, -1), "mH": adjoint, "H": lambda x: adjoint(x) if len(x._shape) == 2 else x,
-}  # fmt: skip
+
+
+def reversed_dims(input):
+    """A view with the dimensions in reverse order.
+
+    Source:   torch.Tensor.T
+    """
+    return permute_to(input, tuple(range(len(input._shape) - 1, -1, -1)))
+
+
+def matrix_transpose(input):
+    """A view with the last two dimensions swapped.
+
+    Source:   torch.Tensor.mT
+    """
+    return transpose(input, -2, -1)
+
+
+def conjugate_transpose(input):
+    """A matrix, transposed and conjugated; other tensors as they are.
+
+    Source:   torch.Tensor.H
+    """
+    return adjoint(input) if len(input._shape) == 2 else input
+
+
+PROPERTIES = {"T": reversed_dims, "mT": matrix_transpose, "mH": adjoint, "H": conjugate_transpose}
 
 __all__ = ["broadcast_shapes", "broadcast_tensors", "permute", "reshape", "squeeze"]
