@@ -603,6 +603,27 @@ class Emitter:
         self.allocas.append(f"  {name} = alloca [{count} x {memory_type(s.ptr.dtype)}], align 64")
         self.pointers[s.ptr] = name
 
+    def point(self, s: K.Point) -> None:
+        index = self.scalar(s.index, "a pointer's place")
+        self.pointers[s.out] = self.address(s.ptr, index, 2 if s.ptr.dtype.is_complex else 1)
+
+    def transpose(self, s: K.Transpose) -> None:
+        """log2(lanes) rounds: each swaps, between rows `step` apart, the blocks of `step` lanes off the diagonal."""
+        n, t = self.width, llvm_type(s.outs[0].dtype)
+        if n != len(s.values):
+            raise RuntimeError(f"emit {self.name}: {len(s.values)} values transposed in {n} lanes")
+        rows, step = [self.widened(v) for v in s.values], n // 2
+        while step:
+            low = ", ".join(f"i32 {n + j - step if j & step else j}" for j in range(n))
+            high = ", ".join(f"i32 {n + j if j & step else j + step}" for j in range(n))
+            for i in range(n):
+                if not i & step:
+                    pair = f"shufflevector <{n} x {t}> {rows[i]}, <{n} x {t}> {rows[i + step]}, <{n} x i32>"
+                    rows[i], rows[i + step] = self.op(f"{pair} <{low}>"), self.op(f"{pair} <{high}>")
+            step //= 2
+        for out, row in zip(s.outs, rows, strict=True):
+            self.scope.put(out.uid, row, n)
+
     def loop(self, s: K.Loop) -> None:
         if s.kind == "lanes":
             self.fixed_lanes(s)
@@ -819,6 +840,7 @@ HANDLERS = {
     K.Load: Emitter.load, K.Store: Emitter.store, K.Define: Emitter.define, K.Assign: Emitter.assign,
     K.Read: Emitter.read, K.Update: Emitter.update, K.Loop: Emitter.loop, K.While: Emitter.while_,
     K.If: Emitter.if_, K.Local: Emitter.local, K.NewAcc: Emitter.new_acc,
+    K.Point: Emitter.point, K.Transpose: Emitter.transpose,
 }  # fmt: skip
 
 

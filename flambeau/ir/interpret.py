@@ -184,6 +184,15 @@ class Interpreter:
             dtype = stored_dtype(s.ptr.dtype)
             self.memory[s.ptr] = Span(np.full(s.count * dtype.itemsize, POISON, np.uint8).view(dtype))
 
+    def point(self, s: K.Point) -> None:
+        span = self.memory[s.ptr]
+        self.memory[s.out] = Span(span.array, span.origin + int(self.scalar(s.index, "a pointer's place")))
+
+    def transpose(self, s: K.Transpose) -> None:
+        turned = np.stack([self.spread(self.values.of(v)) for v in s.values]).T
+        for out, row in zip(s.outs, turned, strict=True):
+            self.values.bind(out, row)
+
     # variables ------------------------------------------------------------------------------------
     def assign(self, s: K.Define | K.Assign) -> None:
         if s.var.lanes:
@@ -255,6 +264,7 @@ HANDLERS: dict[type, Callable] = {
     K.Load: Interpreter.load, K.Store: Interpreter.store, K.Define: Interpreter.assign, K.Assign: Interpreter.assign,
     K.Read: Interpreter.read, K.Update: Interpreter.update, K.Loop: Interpreter.loop, K.While: Interpreter.while_,
     K.If: Interpreter.if_, K.Local: Interpreter.local, K.NewAcc: Interpreter.new_acc,
+    K.Point: Interpreter.point, K.Transpose: Interpreter.transpose,
 }  # fmt: skip
 
 

@@ -146,6 +146,23 @@ class Local:
 
 
 @dataclass(eq=False, slots=True)
+class Point:
+    """`out` becomes memory of its own that begins at ptr[index]."""
+
+    out: PtrRef
+    ptr: PtrRef
+    index: Expr
+
+
+@dataclass(eq=False, slots=True)
+class Transpose:
+    """Lane j of outs[i] = lane i of values[j]; as many lanes as values."""
+
+    outs: list[Expr]
+    values: list[Expr]
+
+
+@dataclass(eq=False, slots=True)
 class NewAcc:
     """Start an accumulator at its identity (or `init`)."""
 
@@ -414,6 +431,18 @@ class Builder:
         a = Acc(self, self.fresh("a"), op, dtype)
         a.reset(init)
         return a
+
+    def pointer(self, ref: PtrRef) -> PtrRef:
+        """ref's address worked out here, once: for addresses that a loop displaces by what it loads."""
+        p = PtrRef(self, self.fresh(ref.name), ref.dtype)
+        self.emit(Point(p, ref.base, ref._index(0)))
+        return p
+
+    def transpose(self, values: list[Expr]) -> list[Expr]:
+        """The square of values and lanes turned: inside `lanes(len(values))`."""
+        outs = [E.leaf("t", v.dtype) for v in values]
+        self.emit(Transpose(outs, values))
+        return outs
 
     def local(self, count: int, dtype) -> PtrRef:
         """Scratch for `count` elements, private to the thread (64-byte aligned; keep it small)."""

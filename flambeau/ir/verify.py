@@ -199,6 +199,22 @@ class Verifier:
             self.fail(f"scratch of {s.count} elements")
         self.made[-1].add(s.ptr)
 
+    def point(self, s: K.Point) -> None:
+        self.reach(s.ptr, s.ptr.name)
+        self.uniform(s.index, dt.int64, f"the place of {s.out.name}")
+        if s.out.dtype is not s.ptr.dtype:
+            self.fail(f"{s.out.name} holds {s.out.dtype}, in memory of {s.ptr.dtype}")
+        self.made[-1].add(s.out)
+
+    def transpose(self, s: K.Transpose) -> None:
+        if self.lanes is None or self.lanes.kind != "lanes" or not self.lanes.step == len(s.values) == len(s.outs):
+            self.fail(f"{len(s.values)} values transposed, in other than as many lanes")
+        if len(s.values) & (len(s.values) - 1):
+            self.fail(f"{len(s.values)} values transposed: a power of two is needed")
+        for out, value in zip(s.outs, s.values, strict=True):
+            self.value(value, out.dtype)
+            self.define(out, out.dtype, True)
+
     # variables ------------------------------------------------------------------------------------
     def new_var(self, s: K.Define) -> None:
         if s.var.lanes != (self.lanes is not None):
@@ -288,6 +304,7 @@ CHECKS: dict[type, Callable] = {
     K.Load: Verifier.load, K.Store: Verifier.store, K.Define: Verifier.new_var, K.Assign: Verifier.assign,
     K.Read: Verifier.read, K.Update: Verifier.update, K.Loop: Verifier.loop, K.While: Verifier.while_,
     K.If: Verifier.if_, K.Local: Verifier.local, K.NewAcc: Verifier.new_acc,
+    K.Point: Verifier.point, K.Transpose: Verifier.transpose,
 }  # fmt: skip
 
 

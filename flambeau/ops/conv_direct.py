@@ -1,0 +1,339 @@
+"""Direct convolution: tables of displacements, block sizes, launches. Kernels: conv_kernels.py.
+
+The forward pass and both gradients are products whose patch matrix is read through tables; see the kernels' module.
+A strided gradient of the input is one such product per residue class of the stride.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from dataclasses import dataclass
+
+from flambeau.codegen.target import host
+from flambeau.core import dtypes as dt
+from flambeau.ops import conv_kernels as K
+from flambeau.ops import gemm
+from flambeau.ops.conv_shape import Shape, strides5
+from flambeau.ops.record import hooks
+from flambeau.runtime import memory
+from flambeau.runtime.threads import get_num_threads
+
+LIMIT = 48 << 20  # bytes of padded copies and packed gradients held at a time
+CHUNK = 256  # steps between two visits of a tile's sums to memory: a panel of so many stays in the second-level cache
+TILES = 16  # tiles of rows in one task, that its sums stay in the first-level cache
+# rows x vectors of a register tile and how well it uses the core, measured; by number of vector registers
+SHAPES = {
+    32: ((6, 4, 1.0), (8, 3, 1.0), (10, 2, 0.86), (4, 4, 0.85), (14, 1, 0.5), (1, 4, 0.25)),
+    16: ((4, 3, 1.0), (6, 2, 1.0), (2, 4, 0.8), (10, 1, 0.6), (1, 4, 0.4)),
+}
+NARROW = 8  # output channels of a group up to which outputs, not channels, are put in lanes
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A register tile: mr rows, nr columns in vectors of `lanes`."""
+
+    mr: int
+    nr: int
+    lanes: int
+
+
+@functools.lru_cache(maxsize=256)
+def tile_for(dtype, rows: int, columns: int) -> Tile:
+    """The tile that wastes the least of the core on rows x columns."""
+    target = host()
+    lanes = max(2, target.vector_bytes // dtype.itemsize)
+
+    def cost(shape):
+        mr, vectors, use = shape
+        return -(-rows // mr) * mr * -(-columns // (vectors * lanes)) * vectors / use
+
+    mr, vectors, _ = min(SHAPES[16 if target.vector_bytes == 32 else 32], key=cost)
+    return Tile(mr, vectors * lanes, lanes)
+
+
+# tables -------------------------------------------------------------------------------------------
+def table(values):
+    """An int64 table that kernels read."""
+    import numpy as np
+
+    return hooks.from_array(np.ascontiguousarray(np.asarray(values, np.int64).reshape(-1)))
+
+
+@functools.lru_cache(maxsize=512)
+def grid(*axes: tuple[int, int]):
+    """Displacements of a nest of (count, stride) axes, the last fastest."""
+    import numpy as np
+
+    total = np.zeros(1, np.int64)
+    for count, stride in axes:
+        total = np.add.outer(total, np.arange(count, dtype=np.int64) * stride).reshape(-1)
+    return table(total)
+
+
+@functools.lru_cache(maxsize=512)
+def sums(counts: int, stride: int, displacements: tuple):
+    """Displacements of `counts` channels, each with the taps' displacements."""
+    import numpy as np
+
+    return table(np.add.outer(np.arange(counts, dtype=np.int64) * stride, np.array(displacements, np.int64)))
+
+
+# operands -----------------------------------------------------------------------------------------
+@dataclass
+class Source:
+    """Memory that holds every element a product reads: address, strides (image, channel, d, h, w), what keeps it."""
+
+    ptr: int
+    strides: tuple
+    keep: object
+
+
+def window(x, dims: int, low: tuple, high: tuple, size: tuple, first: int, images: int) -> Source:
+    """x's images over [low, high) of each dimension: x itself where that lies inside, else a copy with zeros around."""
+    st, d, channels = strides5(x, dims), x._dtype, x._shape[1]
+    start = x._ptr + first * st[0] * d.itemsize
+    if all(a >= 0 and b <= n for a, b, n in zip(low, high, size, strict=True)):
+        inside = sum(a * s for a, s in zip(low, st[2:], strict=True))
+        return Source(start + inside * d.itemsize, st, x)
+    depth, height, width = (b - a for a, b in zip(low, high, strict=True))
+    storage = memory.allocate(images * channels * depth * height * width * d.itemsize)
+    last = st[1] == 1 and st[4] == channels  # channels last: a row is one row of width * channels
+    c, m = (1, channels) if last else (channels, 1)
+    K.pad((d, d), unit=st[4] == m)(
+        images * c, max(1, 16384 // (depth * height * width * m)), storage.ptr, start, depth, height, width * m, c, size[0],
+        size[1], size[2] * m, st[0], st[1], st[2], st[3], 1 if last else st[4], low[0], low[1], low[2] * m,
+    )  # fmt: skip
+    row = width * m
+    plane = depth * height * row
+    strides = (plane * c, 1 if last else plane, height * row, row, m)
+    return Source(storage.ptr, strides, storage)
+
+
+def packed(src, d, offsets, depth: int, columns: int, column: int, images: int, image: int, groups: int, group: int,
+           tile: Tile, how: str):  # fmt: skip
+    """Panels of the right factor; see conv_kernels.pack."""
+    panels = -(-columns // tile.nr)
+    storage = memory.allocate(groups * panels * images * depth * tile.nr * d.itemsize)
+    K.pack((d, d, dt.int64), nr=tile.nr, lanes=tile.lanes, how=how)(
+        groups * panels * images, max(1, 16384 // (depth * tile.nr)), storage.ptr, src, offsets._ptr, depth, columns, column,
+        images, panels, image, group,
+    )  # fmt: skip
+    return storage
+
+
+@dataclass
+class Product:
+    """Sizes and strides of one launch of conv_kernels.product (its docstring says what they mean)."""
+
+    d: object
+    tile: Tile
+    groups: int
+    columns: int
+    count: int
+    depth: int
+    table: int
+    images: int
+    x: tuple  # image, table, group
+    y: tuple  # group, image, column
+    dense: bool
+
+    def run(self, y: int, x: int, b: int, bias: int, rows, steps, places) -> None:
+        """Launch with addresses and tables."""
+        d, t, threads = self.d, self.tile, get_num_threads()
+        high = -(-self.count // t.mr) * t.mr
+        block = min(high, t.mr * TILES)
+        together = min(self.images, max(1, t.mr * TILES // high))
+        panels = -(-self.columns // t.nr)
+
+        def tasks():
+            return self.groups * panels * -(-self.images // together) * -(-self.count // block)
+
+        while tasks() < 3 * threads and (together > 1 or block > t.mr):
+            if together > 1:
+                together = -(-together // 2)
+            else:
+                block = -(-block // 2 // t.mr) * t.mr
+        image_blocks, row_blocks = -(-self.images // together), -(-self.count // block)
+        steps_once = min(self.depth, self.table)
+        chunk = -(-steps_once // -(-steps_once // CHUNK))
+        room = together * block * t.nr + t.lanes * t.nr
+        scratch = memory.allocate(room * threads * d.itemsize)
+        k = K.product((d, d, d, d, dt.int64, dt.int64, dt.int64, d), mr=t.mr, nr=t.nr, lanes=t.lanes, bias_rows=bool(bias),
+                      dense=self.dense)  # fmt: skip
+        work = together * block * t.nr * self.depth
+        k(tasks(), max(1, 65536 // work), y, x, b, bias or b, rows._ptr, steps._ptr, places._ptr, scratch.ptr, self.columns,
+          self.count, self.depth, self.table, chunk, self.images, together, block, t.nr, image_blocks, row_blocks, panels,
+          room, *self.x, panels * self.depth * t.nr, *self.y)  # fmt: skip
+
+
+def images_at_once(s: Shape, per_image: int, itemsize: int) -> int:
+    """How many images are copied together."""
+    return max(1, min(s.n, LIMIT // max(1, per_image * itemsize)))
+
+
+def reach(s: Shape) -> tuple[tuple, tuple]:
+    """The first and one past the last input index a forward pass reads, per dimension."""
+    low = tuple(-p for p in s.pad)
+    high = tuple((o - 1) * st + (t - 1) * d + 1 - p
+                 for o, st, t, d, p in zip(s.out, s.stride, s.taps, s.dilation, s.pad, strict=True))  # fmt: skip
+    return low, high
+
+
+# forward ------------------------------------------------------------------------------------------
+def is_pointwise(s: Shape) -> bool:
+    """1x1, stride 1, no padding: a plain matrix product."""
+    return math.prod(s.taps) == 1 and s.stride == (1, 1, 1) and s.pad == (0, 0, 0) and s.groups == 1
+
+
+def forward(x, w, bias, s: Shape, out) -> None:
+    """out = conv(x, w) + bias into a contiguous tensor."""
+    if bias is not None and not bias._dense:
+        bias = bias.contiguous()
+    b = bias._ptr if bias is not None else 0
+    if is_pointwise(s) and x._dense:
+        hw = math.prod(s.size)
+        st = (hw, 1)
+        gemm.product(out._ptr, w._ptr, x._ptr, s.co, hw, s.ci, (w._strides[0], w._strides[1]), st, st,
+                     (out._dtype, w._dtype, x._dtype), s.n, (0, s.ci * hw, s.co * hw), b, "row" if b else "")  # fmt: skip
+        return
+    w = w if w._dense else w.contiguous()
+    low, high = reach(s)
+    cg, mg, taps = s.ci // s.groups, s.co // s.groups, math.prod(s.taps)
+    st = strides5(out, s.dims)
+    whole = tuple(b - a for a, b in zip(low, high, strict=True))
+    step = images_at_once(s, s.ci * math.prod(whole), x._dtype.itemsize)
+    for first in range(0, s.n, step):
+        images = min(step, s.n - first)
+        src = window(x, s.dims, low, high, s.size, first, images)
+        xs = src.strides
+        apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
+        taps_at = grid((cg, xs[1]), *((t, d * v) for t, d, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
+        convolve(out._ptr + first * st[0] * out._dtype.itemsize, st, s.out, st[2:], src, apart, taps_at, w,
+                 grid((cg, taps), (taps, 1)), (mg * s.k, s.k), b, s.groups, mg, cg * xs[1], s.k, images)  # fmt: skip
+
+
+def convolve(y: int, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets, w_strides, bias: int, groups: int,
+             columns: int, x_group: int, depth: int, images: int) -> None:  # fmt: skip
+    """One product of patches of src with w: outputs `out`, `apart` in src and `y_steps` in y; w_strides (group, column)."""
+    d, xs = w._dtype, src.strides
+    if columns <= NARROW:
+        k = K.narrow((d, d, d, d, dt.int64, dt.int64), mr=columns, step=apart[2] if apart[2] in (1, 2) else 0,
+                     unit=y_steps[2] == 1, bias_rows=bool(bias))  # fmt: skip
+        rows = out[0] * out[1]
+        block = max(1, min(rows, 65536 // max(1, columns * depth * out[2])))
+        blocks = -(-rows // block)
+        work = block * columns * depth * out[2]
+        k(groups * images * blocks, max(1, 65536 // work), y, src.ptr, w._ptr, bias or w._ptr, taps_at._ptr, columns, depth,
+          images, blocks, block, *out, xs[0], x_group, *apart, *w_strides, w_offsets._ptr, st[0], columns * st[1], st[1],
+          *y_steps)  # fmt: skip
+        return
+    count = math.prod(out)
+    tile = tile_for(d, count, columns)
+    how = "turn" if w_strides[1] == depth else "unit" if w_strides[1] == 1 else "any"
+    b = packed(w._ptr, d, w_offsets, depth, columns, w_strides[1], 1, 0, groups, w_strides[0], tile, how)
+    dense = y_steps == (out[1] * out[2], out[2], 1)
+    p = Product(d, tile, groups, columns, count, depth, depth, images, (xs[0], 0, x_group), (columns * st[1], st[0], st[1]), dense)
+    p.run(y, src.ptr, b.ptr, bias, grid(*zip(out, apart, strict=True)), taps_at, grid(*zip(out, y_steps, strict=True)))
+
+
+# gradient of the input ----------------------------------------------------------------------------
+def residues(size: int, out: int, taps: int, stride: int, pad: int, dilation: int):
+    """Per residue class of one dimension: (first input index, count, first v, [(tap, displacement)]).
+
+    Inputs first + i * stride are reached from outputs v + i - displacement by the taps of the class.
+    """
+    classes = []
+    for b in range(stride):
+        ts = [(t, t * dilation // stride) for t in range(taps) if t * dilation % stride == b]
+        first = (b - pad) % stride
+        classes.append((first, len(range(first, size, stride)), (first + pad - b) // stride, ts))
+    return classes
+
+
+def grad_input(g, w, s: Shape, out) -> None:
+    """out = d loss / d x, given g = d loss / d y; every element of `out` is written."""
+    if is_pointwise(s) and g._dense:
+        hw = math.prod(s.size)
+        st = (hw, 1)
+        gemm.product(out._ptr, w._ptr, g._ptr, s.ci, hw, s.co, (w._strides[1], w._strides[0]), st, st,
+                     (out._dtype, w._dtype, g._dtype), s.n, (0, s.co * hw, s.ci * hw))  # fmt: skip
+        return
+    per_dim = [residues(*v) for v in zip(s.size, s.out, s.taps, s.stride, s.pad, s.dilation, strict=True)]
+    if any(not c[3] for cs in per_dim for c in cs):
+        out.zero_()
+    per_dim = [[c for c in cs if c[1] and c[3]] for cs in per_dim]
+    if not all(per_dim):
+        return
+    w = w if w._dense else w.contiguous()
+    low = tuple(min(v - e for _, _, v, ts in cs for _, e in ts) for cs in per_dim)
+    high = tuple(max(v + n - e for _, n, v, ts in cs for _, e in ts) for cs in per_dim)
+    whole = tuple(b - a for a, b in zip(low, high, strict=True))
+    step = images_at_once(s, s.co * math.prod(whole), g._dtype.itemsize)
+    for first in range(0, s.n, step):
+        src = window(g, s.dims, low, high, s.out, first, min(step, s.n - first))
+        for classes in itertools.product(*per_dim):
+            grad_input_class(src, w, s, out, classes, low, first, min(step, s.n - first))
+
+
+def grad_input_class(src: Source, w, s: Shape, out, classes, low, first: int, images: int) -> None:
+    """The inputs of one residue class: a stride-1 convolution of g with the taps of that class."""
+    cg, mg, total = s.ci // s.groups, s.co // s.groups, math.prod(s.taps)
+    st, gs = strides5(out, s.dims), src.strides
+    begin = sum((c[2] - a) * v for c, a, v in zip(classes, low, gs[2:], strict=True))
+    taps, picks = [], []
+    for combo in itertools.product(*[c[3] for c in classes]):
+        taps.append(begin - sum(e * v for (_, e), v in zip(combo, gs[2:], strict=True)))
+        picks.append((combo[0][0] * s.taps[1] + combo[1][0]) * s.taps[2] + combo[2][0])
+    base = sum(c[0] * v for c, v in zip(classes, st[2:], strict=True)) + first * st[0]
+    y_steps = tuple(v * n for v, n in zip(st[2:], s.stride, strict=True))
+    convolve(out._ptr + base * out._dtype.itemsize, st, tuple(c[1] for c in classes), y_steps, src, gs[2:],
+             sums(mg, gs[1], tuple(taps)), w, sums(mg, cg * total, tuple(picks)), (mg * cg * total, total), 0, s.groups, cg,
+             mg * gs[1], mg * len(taps), images)  # fmt: skip
+
+
+# gradient of the weight ---------------------------------------------------------------------------
+def grad_weight(g, x, s: Shape, out) -> None:
+    """out = d loss / d w (contiguous, (co, ci / groups, *taps))."""
+    low, high = reach(s)
+    whole = tuple(b - a for a, b in zip(low, high, strict=True))
+    count = math.prod(s.out)
+    step = images_at_once(s, s.ci * math.prod(whole) + s.co * count, x._dtype.itemsize)
+    for first in range(0, s.n, step):
+        images = min(step, s.n - first)
+        src = window(x, s.dims, low, high, s.size, first, images)
+        part = out if first == 0 else hooks.empty(out._shape, out._dtype)
+        (depthwise_weight if s.depthwise else weight_product)(g, src, s, part, first, images)
+        if first:
+            out.add_(part)
+
+
+def weight_product(g, src: Source, s: Shape, out, first: int, images: int) -> None:
+    """(channel, tap) as rows, output channels as columns, positions as steps."""
+    d, xs, gs = g._dtype, src.strides, strides5(g, s.dims)
+    cg, mg, count = s.ci // s.groups, s.co // s.groups, math.prod(s.out)
+    tile = tile_for(d, s.k, mg)
+    dense = gs[2:] == (s.out[1] * s.out[2], s.out[2], 1)
+    b = packed(g._ptr + first * gs[0] * d.itemsize, d, grid(*zip(s.out, gs[2:], strict=True)), count, mg, gs[1], images,
+               gs[0], s.groups, mg * gs[1], tile, "turn" if dense else "unit" if gs[1] == 1 else "any")  # fmt: skip
+    together = max(1, min(images, 4 * CHUNK // count))
+    apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
+    steps = grid((together, xs[0]), *zip(s.out, apart, strict=True))
+    rows = grid((cg, xs[1]), *((t, e * v) for t, e, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
+    p = Product(d, tile, s.groups, mg, s.k, images * count, together * count, 1, (0, together * xs[0], cg * xs[1]),
+                (mg * s.k, 0, s.k), True)  # fmt: skip
+    p.run(out._ptr, src.ptr, b.ptr, 0, rows, steps, rows)
+
+
+def depthwise_weight(g, src: Source, s: Shape, out, first: int, images: int) -> None:
+    """One input channel per group: sums of products, positions in lanes."""
+    d, xs, gs = g._dtype, src.strides, strides5(g, s.dims)
+    taps = math.prod(s.taps)
+    steps = grid(*((t, e * v) for t, e, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
+    apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
+    k = K.depthwise_weight((d, d, d, dt.int64), few=min(9, taps), step=apart[2] if apart[2] in (1, 2) else 0, unit=gs[4] == 1)
+    work = images * math.prod(s.out) * taps
+    k(s.co, max(1, 32768 // work), out._ptr, g._ptr + first * gs[0] * d.itemsize, src.ptr, steps._ptr, taps, s.co // s.groups,
+      images, *s.out, *gs, *xs[:2], *apart)  # fmt: skip
