@@ -106,6 +106,28 @@ def test_masked_lanes_touch_no_memory():
 
 
 @kernel
+def squares(k, y: Ptr, x: Ptr, places: Ptr, *, n: int):
+    with k.parallel() as i:
+        square = k.pointer(x.at(places[i]))
+        with k.lanes(n) as j:
+            turned = k.transpose([square[r * n + j] for r in range(n)])
+            for r in range(n):
+                y[(i * n + r) * n + j] = turned[r]
+
+
+@pytest.mark.parametrize("n", [2, 4, 16])
+@pytest.mark.parametrize("dtype", [dt.float32, dt.float64], ids=str)
+def test_squares_are_turned(n, dtype, rng):
+    x, places = rng.random(4 * n * n).astype(dtype.name), np.array([n * n, 3, 2 * n * n])
+    want = np.stack([x[p : p + n * n].reshape(n, n).T for p in places])
+    y, z = np.zeros(want.shape, want.dtype), np.zeros(want.shape, want.dtype)
+    interpret.run(squares.trace((dtype, dtype, I64), n=n), 3, y.ravel(), x, places)
+    np.testing.assert_array_equal(y, want)
+    squares((dtype, dtype, I64), n=n)(3, 8, z.ctypes.data, x.ctypes.data, places.ctypes.data)
+    np.testing.assert_array_equal(z, want)
+
+
+@kernel
 def histogram(k, y: Ptr, i: Ptr):
     with k.parallel(vector=True) as j:
         y.atomic_add(i[j], 1)

@@ -127,6 +127,23 @@ def odd_unroll(p):
     vectors(p)[0].unroll = 3
 
 
+def foreign_pointer(p):
+    rows(p).append(K.Point(K.PtrRef(None, "q", F32), K.PtrRef(None, "elsewhere", F32), E.const(0, I64)))
+
+
+def pointer_of_another_type(p):
+    rows(p).append(K.Point(K.PtrRef(None, "q", F64), p.params[0][3], E.const(0, I64)))
+
+
+def transposed_alone(p):
+    rows(p).append(K.Transpose([E.leaf("t", F32)] * 2, [E.const(0.0, F32)] * 2))
+
+
+def transposed_in_more_lanes(p):
+    inner = [K.Transpose([E.leaf("t", F32) for _ in range(2)], [E.const(0.0, F32)] * 2)]
+    rows(p).append(K.Loop("lanes", E.leaf("v", I64), E.const(0, I64), None, 4, inner, True))
+
+
 def foreign_statement(p):
     rows(p).append("nop")
 
@@ -137,7 +154,8 @@ BROKEN = {
     nested_vectors: "holds another", read_while_updated: "is read in the vector loop", every_lane_one_place: "every lane stores",
     two_parallels: "one parallel axis", foreign_memory: "elsewhere is used outside", one_part_of_complex: "one part expected",
     unknown_atomic: "no atomic max", twice: "defined twice", no_step: "step is 0", odd_unroll: "power of two",
-    foreign_statement: "no statement",
+    foreign_statement: "no statement", foreign_pointer: "elsewhere is used outside",
+    pointer_of_another_type: "in memory of", transposed_alone: "as many lanes", transposed_in_more_lanes: "as many lanes",
 }  # fmt: skip
 
 
