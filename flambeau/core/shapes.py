@@ -37,6 +37,12 @@ def is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return True
 
 
+@functools.lru_cache(maxsize=8192)
+def extent_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, bool]:
+    """(number of elements, is_contiguous)."""
+    return math.prod(shape), is_contiguous(shape, strides)
+
+
 def channels_last_strides(shape: Sequence[int]) -> tuple[int, ...]:
     """Strides of NHWC (4 dims) or NDHWC (5 dims) memory for a shape written N, C, ..."""
     n = len(shape)

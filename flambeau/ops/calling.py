@@ -311,18 +311,21 @@ def _unary(op: Op, ew: Elementwise, slow: Callable) -> Callable:
 
 
 def _binary(op: Op, ew: Elementwise, slow: Callable) -> Callable:
-    fast: dict = {}
+    fast: dict = {}  # (dtype, kind of other) -> kernel, grain, result dtype: dense operands of one shape, or a number
+    pairs: dict = {}  # the geometry of two tensors -> what Elementwise.prepare says
     rest = tuple(op.defaults.get(p) for p in op.params[2:])
     literal = ew.parameters[1][1] or ()
 
-    def call(*args, **kwargs):
-        if len(args) == 2 and not kwargs:
-            x, y = args
-            if x.__class__ in TENSORS and x._dense:
+    def quick_form(otherwise: Callable) -> Callable:
+        """call(x, y) for two tensors, or a dense tensor and a number; `otherwise` takes what else there is."""
+
+        def quick(x, y):
+            if x.__class__ in TENSORS:
                 c = y.__class__
                 if c in TENSORS:
-                    if y._dense and x._dtype is y._dtype and x._shape == y._shape:
-                        found = fast.get(x._dtype) or prepare(x, y)
+                    d = x._dtype
+                    if x._dense and y._dense and y._dtype is d and x._shape == y._shape:
+                        found = fast.get(d) or prepare(x, y)
                         if found:
                             kernel, grain, d = found
                             z = hooks.like(x, d)
@@ -330,30 +333,80 @@ def _binary(op: Op, ew: Elementwise, slow: Callable) -> Callable:
                             if (x._requires_grad or y._requires_grad) and state.grad and op.diff_index:
                                 return hooks.record(op, z, (x, y, *rest))
                             return z
-                elif (c is float or c is int) and y not in literal:
+                    found = pairs.get((d, x._shape, x._strides, y._dtype, y._shape, y._strides)) or pair(x, y)
+                    if found:
+                        kernel, extent, grain, tail, geometries = found
+                        z = hooks.fresh(geometries[0])
+                        if kernel is not None:
+                            kernel(extent, grain, z._ptr, x._ptr, y._ptr, *tail)
+                        if (x._requires_grad or y._requires_grad) and state.grad and op.diff_index:
+                            return hooks.record(op, z, (x, y, *rest))
+                        return z
+                elif (c is float or c is int) and x._dense and y not in literal:
                     found = fast.get((x._dtype, c)) or prepare(x, y)
-                    if found and -MAX_INT <= y <= MAX_INT or found and c is float:
+                    if found and (c is float or -MAX_INT <= y <= MAX_INT):
                         kernel, grain, d = found
                         z = hooks.like(x, d)
                         kernel(x._numel, grain, z._ptr, x._ptr, y)
                         if x._requires_grad and state.grad and op.diff_index:
                             return hooks.record(op, z, (x, y, *rest))
                         return z
-        return slow(args, kwargs)
+            return otherwise(x, y)
+
+        return quick
+
+    def plain(plan: Plan) -> bool:
+        """True if the operands are all the kernel takes: one result, no numbers among the rest."""
+        return len(plan.out_dtypes) == 1 and not any(kind[0] in NUMBER_KINDS for kind in plan.kinds[2:])
 
     def prepare(x, y):
-        """The fast path's entry for these kinds of operands, or None where the general path must decide."""
+        """The entry of `fast` for such operands, or None where the general path must decide."""
         c = y.__class__
         if not x._shape or op.option("promote") and x._dtype.kind in "biu" or c is float and x._dtype.kind in "biu":
             return None
         plan = ew.plan((x, y, *rest))
-        if len(plan.out_dtypes) > 1 or any(kind[0] in NUMBER_KINDS for kind in plan.kinds[2:]):
+        if not plain(plan):
             return None
         uniform = (False, False) if c in TENSORS else (False,)
         kernel = plan.kernel(("dense", uniform), plan.out_dtypes)
-        key = x._dtype if c in TENSORS else (x._dtype, c)
-        found = fast[key] = (kernel, plan.grain, plan.out_dtypes[0])
+        found = fast[x._dtype if c in TENSORS else (x._dtype, c)] = kernel, plan.grain, plan.out_dtypes[0]
         return found
 
-    return call
+    def pair(x, y):
+        """The entry of `pairs`, or None: results of integers may depend on the default dtype."""
+        if op.option("promote") and (x._dtype.kind in "biu" or y._dtype.kind in "biu") or not plain(ew.plan((x, y, *rest))):
+            return None
+        if len(pairs) >= MAX_CALLS:
+            pairs.clear()
+        found = pairs[x._dtype, x._shape, x._strides, y._dtype, y._shape, y._strides] = ew.prepare((x, y, *rest), [x, y], None, True)
+        return found
 
+    def inplace(x, y) -> bool:
+        """x = op(x, y) where both are dense, alike and apart in memory, and nothing is recorded; False if that is not so."""
+        c = y.__class__
+        d = x._dtype
+        if c in TENSORS:
+            if not (y._dense and x._dense and y._dtype is d and x._shape == y._shape):
+                return False
+            if y._requires_grad and state.grad or x._storage is y._storage and x is not y:
+                return False
+            found = fast.get(d) or prepare(x, y)
+            y = y._ptr
+        elif c is float and x._dense and y not in literal:
+            found = fast.get((d, c)) or prepare(x, y)
+        else:
+            return False
+        if not found or found[2] is not d or x._requires_grad and state.grad:
+            return False
+        found[0](x._numel, found[1], x._ptr, x._ptr, y)
+        return True
+
+    op.quick_form, op.inplace_quick = quick_form, inplace  # type: ignore[attr-defined]
+    quick = quick_form(lambda x, y: slow((x, y), {}))
+
+    def call(*args, **kwargs):
+        if len(args) == 2 and not kwargs:
+            return quick(*args)
+        return slow(args, kwargs)
+
+    return call

@@ -166,7 +166,7 @@ def op(family: str, **options) -> Callable[[Callable], Callable]:
     """Decorator: register a function as an op of `family`.
 
     Options: `method`, `function`, `functional`, `inplace` (bool: where it is exposed; see tensor.bind),
-    `aliases` (other names), `node` (grad_fn's name), `promote` ("float": integers become the default dtype),
+    `aliases` (other names), `geometric` (False for a VIEW that depends on more than its input's geometry), `node` (grad_fn's name), `promote` ("float": integers become the default dtype),
     and what the family's machinery reads (`weak`, `static`, `literal` for POINTWISE).
     """
 
@@ -248,16 +248,38 @@ def composite_dispatcher(op: Op) -> Callable:
 
 
 def view_dispatcher(op: Op) -> Callable:
-    """VIEW ops: the body's result(s) alias the first argument; the recorder ties them to their base."""
+    """VIEW ops: the body's result(s) alias the first argument; the recorder ties them to their base.
+
+    A body whose answer is a function of its input's geometry and of integers (`geometric`) is run once for each.
+    """
     fn = op.fn
+    geometric = op.option("geometric", True)
+    known: dict = {}
 
     def call(*args, **kwargs):
-        if kwargs:
+        if kwargs or not args or args[0].__class__ not in TENSORS:
             kwargs = respell(op, kwargs)
-        result = fn(*args, **kwargs)
-        return hooks.view(op, result, args, kwargs)
+            return hooks.view(op, fn(*args, **kwargs), op.bind(args, kwargs))
+        x, *rest = args
+        for v in rest:
+            if v.__class__ is not int and v.__class__ is not tuple:
+                return hooks.view(op, fn(*args), op.bind(args, kwargs))
+        key = (x._dtype, x._shape, x._strides, *rest)
+        found = known.get(key)
+        if found is not None:
+            y = hooks.alias(x, found)
+            return hooks.record(op, y, op.bind(args, kwargs)) if x._requires_grad and state.grad and op.diff_index else y
+        y = fn(*args)
+        if geometric and y.__class__ is hooks.Tensor and y._dtype is x._dtype and y._storage is x._storage:
+            if len(known) >= MAX_VIEWS:
+                known.clear()
+            known[key] = y._numel, y._shape, y._strides, y._dense, y._offset - x._offset, y._ptr - x._ptr
+        return hooks.view(op, y, op.bind(args, kwargs))
 
     return call
+
+
+MAX_VIEWS = 2048  # geometries a view op remembers; then it starts again
 
 
 def write_out(op: Op, result, out):

@@ -157,7 +157,7 @@ def fold_windows(g, shape, dimension: int, size: int, step: int):
     return out
 
 
-@op(VIEW)
+@op(VIEW, geometric=False)  # may lie anywhere in the storage, if that is large enough
 def as_strided(input, size, stride, storage_offset=None):
     """Any geometry over input's storage.
 

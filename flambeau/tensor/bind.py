@@ -19,9 +19,8 @@ from flambeau.tensor.tensor import Tensor, make
 
 
 # views --------------------------------------------------------------------------------------------
-def attach_view(op: R.Op, result, args: tuple, kwargs: dict):
+def attach_view(op: R.Op, result, values: tuple):
     """Tie a view op's result(s) to the first argument: base, version counter, history."""
-    values = op.bind(args, kwargs)
     x = values[0]
     outs = result if isinstance(result, (tuple, list)) else (result,)
     base = x._base if x._base is not None else x
@@ -29,10 +28,7 @@ def attach_view(op: R.Op, result, args: tuple, kwargs: dict):
         t._base, t._vc = base, x._vc
         t._view_version = x._vc.version
     if R.state.grad and R.requires_grad(op, values, {}):
-        if isinstance(result, (tuple, list)):
-            graph.record(op, tuple(result), values)
-        else:
-            graph.record(op, result, values)
+        graph.record(op, tuple(result) if isinstance(result, list) else result, values)
     return result
 
 
@@ -115,8 +111,12 @@ def note_change(x) -> None:
 def pointwise_inplace(op: R.Op):
     """name_ of a POINTWISE op."""
     run = op.elementwise.run
+    quick = getattr(op, "inplace_quick", lambda x, y: False)
 
     def call(self, *args, **kwargs):
+        if len(args) == 1 and not kwargs and quick(self, args[0]):
+            self._vc.version += 1
+            return self
         if kwargs:
             kwargs = R.respell(op, kwargs)
         values = op.bind((self, *args), kwargs)
@@ -322,7 +322,8 @@ def operator_method(dunder: str, target):
             return fn(self, other)
         return fn(self, as_operand(other)) if hasattr(other, "__array__") else NotImplemented
 
-    return method
+    quick_form = getattr(record, "quick_form", None)
+    return method if quick_form is None else quick_form(method)
 
 
 def as_operand(x):

@@ -6,6 +6,7 @@ say: attributes, conversion protocols, gradients. Attribute names with an unders
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 
@@ -471,12 +472,26 @@ def make(storage, offset: int, shape: Size, strides: tuple, dtype, version=None)
     t = new_tensor(Tensor)
     t._storage, t._offset, t._shape, t._strides, t._dtype = storage, offset, shape, strides, dtype
     t._ptr = storage.ptr + offset * dtype.itemsize
-    t._numel = math.prod(shape)
-    t._dense = S.is_contiguous(shape, strides)
+    t._numel, t._dense = S.extent_of(shape, strides)
     t._vc = storage if version is None else version
     t._requires_grad = False
     t._grad_fn = t._grad = t._base = t._hooks = t._accumulate = t._post_hooks = None
     t._output_nr = t._view_version = 0
+    return t
+
+
+def alias(x, geometry: tuple):
+    """A view of x: (numel, shape, strides, dense, offset from x in elements, and in bytes)."""
+    t = new_tensor(Tensor)
+    t._numel, t._shape, t._strides, t._dense, offset, distance = geometry
+    t._storage, t._dtype = x._storage, x._dtype
+    t._offset, t._ptr = x._offset + offset, x._ptr + distance
+    t._base = x if x._base is None else x._base
+    v = t._vc = x._vc
+    t._view_version = v.version
+    t._requires_grad = False
+    t._grad_fn = t._grad = t._hooks = t._accumulate = t._post_hooks = None
+    t._output_nr = 0
     return t
 
 
@@ -531,17 +546,23 @@ def empty_strided(shape, strides, dtype, device=None):
 
 def empty(shape, dtype, device=None):
     """Fresh contiguous memory, not initialised."""
-    shape = shape if type(shape) is Size else Size(shape)
+    return fresh(dense(tuple(shape), dtype))
+
+
+@functools.lru_cache(maxsize=8192)
+def dense(shape: tuple, dtype) -> tuple:
+    """The geometry of a contiguous tensor."""
+    shape = Size(shape)
     n = math.prod(shape)
     if n * dtype.itemsize > MAX_BYTES:
         raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
-    return make(allocate(n * dtype.itemsize), 0, shape, S.contiguous_strides(shape), dtype)
+    return n, shape, S.contiguous_strides(shape), True, dtype, n * dtype.itemsize
 
 
 hooks.Tensor = Tensor
 TENSORS.add(Tensor)
 hooks.make, hooks.like, hooks.empty, hooks.empty_strided, hooks.Size = make, like, empty, empty_strided, Size
-hooks.geometry, hooks.fresh = geometry, fresh
+hooks.geometry, hooks.fresh, hooks.alias = geometry, fresh, alias
 hooks.record = graph.record
 hooks.Version = Version
 
