@@ -1,4 +1,4 @@
-"""The updates of the optimizers, each one fused kernel per parameter: scalar formulas of what is read and written.
+"""The updates of the optimizers: scalar formulas of what is read and written, one launch for all parameters of a step.
 
 A formula takes (p, g, *state, numbers...) and returns the new (p, *state). Operations are in PyTorch's order and round
 where PyTorch's round (`fma` where its kernels have a fused multiply-add), so that trajectories agree to the last bit or
@@ -8,48 +8,132 @@ and numbers are arguments. Numbers like 1 - beta arrive computed in double preci
 
 from __future__ import annotations
 
+import threading
+from array import array
+
+from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
+from flambeau.ir.kernel import Int, Ptr, kernel
 from flambeau.ops.calling import dispatcher
 from flambeau.ops.record import POINTWISE, Op
 from flambeau.tensor.tensor import Tensor
 
-GRAIN = 16384
+CHUNK = 4096  # elements of a task
+GRAIN = 32768  # elements that make another thread worth waking
 
 
 class Update:
-    """A formula as a kernel: update(tensors, numbers) changes p and the state in place."""
+    """A formula as a kernel: update(tensors, numbers) changes p and the state in place, within a Batch at its end."""
 
     def __init__(self, fn):
         self.op = Op(fn, POINTWISE, {})
         dispatcher(self.op)
-        self.run = self.op.elementwise.run
-        self.kernels: dict = {}
+        self.kernel = many(fn, len(self.op.params) - len(self.op.keyword_only))
 
     def __call__(self, tensors: tuple, *numbers: float) -> None:
         p = tensors[0]
         if p._dtype.is_complex:  # PyTorch's formulas are of the real and imaginary parts
             tensors = tuple([t.view_as_real() for t in tensors])
             p = tensors[0]
-        outs = (p, *tensors[2:])
-        dtype, shape = p._dtype, p._shape
+        dtype, shape, bits = p._dtype, p._shape, 0
         for t in tensors:
             if not t._dense or t._dtype is not dtype or t._shape != shape:
-                dense = False
                 break
+            bits |= t._ptr
         else:
-            dense = bool(shape)
-        if dense:
-            kernel = self.kernels.get(dtype)
-            if kernel is None:
-                plan = self.op.elementwise.plan((*tensors, *numbers))
-                kernel = plan.kernel(("dense", (False,) * len(tensors)), (dtype,) * len(outs))
-                self.kernels[dtype] = kernel
-            kernel(p._numel, GRAIN, *[t._ptr for t in outs], *[t._ptr for t in tensors], *numbers)
-        else:
-            check_shapes(tensors)
-            self.run((*tensors, *numbers), outs)
+            if not bits & (dtype.itemsize - 1):
+                batch = open_batch.now or Batch()
+                batch.add(self, tensors, numbers)
+                if batch is not open_batch.now:
+                    batch.run()
+                return
+        check_shapes(tensors)
+        outs = (p, *tensors[2:])
+        self.op.elementwise.run((*tensors, *numbers), outs)
         for t in outs:
             t._vc.version += 1
+
+
+def many(fn, count: int):
+    """The kernel of a formula for many parameters: rows of a table say where each one's tensors are, and its numbers.
+
+    Each row of `table`: the number of its first task, how many elements, the addresses of its `count` tensors.
+    """
+
+    def run(k, base: Ptr, table: Ptr, numbers: Ptr, at: Int, rows: Int, *, names: tuple):
+        width = count + 2
+        with k.parallel() as task:
+            row = k.var(E.const(0, dt.int64), dt.int64)
+            with k.seq(1, rows) as r:
+                row.set(E.where(table[r * width] <= task, r, row.get()))
+            line = table.at(row.get() * width)
+            first = (task - line[0]) * CHUNK
+            places = [base.at((line[2 + i] - at) // base.dtype.itemsize) for i in range(count)]
+            given = {n: E.cast(numbers[row.get() * len(names) + i], base.compute) for i, n in enumerate(names)}
+            with k.vector(first, E.minimum(first + CHUNK, line[1])) as i:
+                y = fn(*[x[i] for x in places], **given)
+                for place, value in zip((places[0], *places[2:]), y if isinstance(y, tuple) else (y,), strict=True):
+                    place[i] = value
+
+    run.__name__ = fn.__name__
+    return kernel(run)
+
+
+class Batch:
+    """Updates put together: all of one formula and dtype are one launch, when the block ends."""
+
+    def __init__(self):
+        self.parts: dict = {}
+        self.seen: set = set()
+        self.held: list = []  # only addresses are in the tables
+
+    def add(self, update: Update, tensors: tuple, numbers: tuple) -> None:
+        """One parameter's update, to be done with the others'."""
+        p = tensors[0]
+        if p._ptr in self.seen:  # the same parameter again: one after the other
+            self.run()
+        self.seen.add(p._ptr)
+        self.held.append(tensors)
+        key = update, p._dtype
+        part = self.parts.get(key)
+        if part is None:
+            part = self.parts[key] = [[], [], 0, 0]
+        part[0] += part[2], p._numel, *[t._ptr for t in tensors]
+        part[1] += numbers
+        part[2] += -(-p._numel // CHUNK)
+        part[3] += p._numel
+        p._vc.version += 1
+        for t in tensors[2:]:
+            t._vc.version += 1
+
+    def run(self) -> None:
+        """Do what has been put together."""
+        for (update, dtype), (rows, numbers, tasks, elements) in self.parts.items():
+            op = update.op
+            table, values, at = array("q", rows), array("d", numbers), rows[2]
+            names = op.params[-len(op.keyword_only) :]
+            run = update.kernel((dtype, dt.int64, dt.float64), names=names)
+            run(tasks, max(1, tasks * GRAIN // max(elements, 1)), at, table.buffer_info()[0], values.buffer_info()[0], at,
+                len(numbers) // len(names))  # fmt: skip
+        for kept in (self.parts, self.seen, self.held):
+            kept.clear()
+
+    def __enter__(self):
+        self.outer, open_batch.now = open_batch.now, self
+        return self
+
+    def __exit__(self, *exc):
+        open_batch.now = self.outer
+        self.run()
+
+
+class Open(threading.local):
+    """The batch that updates of this thread join."""
+
+    now: Batch | None = None
+
+
+open_batch = Open()
 
 
 def check_shapes(tensors: tuple[Tensor, ...]) -> None:

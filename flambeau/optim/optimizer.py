@@ -13,6 +13,7 @@ from typing import Any
 from flambeau.autograd.graph import Handle
 from flambeau.autograd.modes import enable_grad, no_grad
 from flambeau.core import dtypes as dt
+from flambeau.optim.kernels import Batch
 from flambeau.tensor.tensor import Tensor
 
 Params = Iterable[Any]
@@ -219,23 +220,22 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad():
+        with no_grad(), Batch():
+            states = self.state
             for group in self.param_groups:
                 options = self._options(group)
                 for p in group["params"]:
                     g = p._grad
                     if g is None:
                         continue
-                    if g.is_sparse:
-                        raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
-                    state = self.state.get(p)
+                    state = states.get(p)
                     if state:
                         self._update(p, g, state, options)
                         continue
                     state = self._start(p, group)
                     self._update(p, g, state, options)
                     if state:
-                        self.state[p] = state
+                        states[p] = state
         return loss
 
     def __init_subclass__(cls, **kwargs):
