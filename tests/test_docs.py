@@ -190,5 +190,12 @@ def test_reference_shows_signature_text_and_labels():
     assert "Cross-correlation" in entry and "- **Shapes**: (n, c, h, w)" in entry
 
 
+def test_reference_tells_of_a_method_once():
+    listed = reference.classes()
+    assert "zero_grad" in reference.methods(flambeau.nn.Module, listed)
+    assert "zero_grad" not in reference.methods(flambeau.nn.Conv2d, listed)
+    assert "step" in reference.methods(flambeau.optim.Optimizer, listed)
+
+
 def test_reference_escapes_what_markdown_would_read():
     assert reference.escaped("a * b_c < [d] ``x * y``") == r"a \* b\_c &lt; \[d\] ``x * y``"

@@ -129,8 +129,9 @@ def inherited(name: str, value, cls) -> str:
 def methods(cls, listed: frozenset) -> dict:
     """Public methods and properties of a class and of its bases that have no entry of their own."""
     out: dict = {}
+    told = {b for base in cls.__mro__[1:] if base in listed for b in base.__mro__}
     for base in cls.__mro__:
-        if base is object or base is not cls and (base in listed or not base.__module__.startswith("flambeau")):
+        if base in told or not base.__module__.startswith("flambeau"):
             continue
         for name, value in base.__dict__.items():
             value = unwrapped(value)
@@ -145,6 +146,7 @@ def signature(value) -> str:
         text = str(inspect.signature(value))
     except (TypeError, ValueError):
         return "(...)"
+    text = re.sub(r"(-> |: )'([^']*)'", r"\1\2", text)  # annotations that are kept as text
     return re.sub(r"<function (\w+) at 0x\w+>", r"\1", text.replace("flambeau.core.dtypes.", "torch."))
 
 
