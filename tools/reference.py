@@ -102,6 +102,12 @@ def constants(title: str) -> dict:
     return out
 
 
+def shown(value) -> str:
+    """A constant's value; the class of what has no short one."""
+    text = repr(value)
+    return f"a {type(value).__name__.strip('_').lower()}" if "0x" in text or len(text) > 80 else text
+
+
 def unwrapped(value):
     """The function below a property or a method's wrapping."""
     if isinstance(value, property):
@@ -147,7 +153,7 @@ def signature(value) -> str:
     except (TypeError, ValueError):
         return "(...)"
     text = re.sub(r"(-> |: )'([^']*)'", r"\1\2", text)  # annotations that are kept as text
-    return re.sub(r"<function (\w+) at 0x\w+>", r"\1", text.replace("flambeau.core.dtypes.", "torch."))
+    return re.sub(r"<(?:built-in )?function (\w+)(?: at 0x\w+)?>", r"\1", text.replace("flambeau.core.dtypes.", "torch."))
 
 
 def documented(value) -> str:
@@ -204,7 +210,7 @@ def page(title: str) -> str:
         lines += [*prose(inspect.cleandoc(place.__doc__ or "")), ""]
     if constants(title):
         lines += ["| constant | value |", "|---|---|"]
-        lines += [f"| {escaped(prefix + n)} | {escaped(repr(v))} |" for n, v in constants(title).items()] + [""]
+        lines += [f"| {escaped(prefix + n)} | {escaped(shown(v))} |" for n, v in constants(title).items()] + [""]
     listed = classes()
     for name, value in members(title).items():
         lines += entry(name, value, prefix, 2, documented(value))
