@@ -108,6 +108,13 @@ class Writer:
     def local(self, s: K.Local) -> None:
         self.put(f"scratch {pointer(s.ptr)}: {s.count} x {s.ptr.dtype.name}")
 
+    def point(self, s: K.Point) -> None:
+        self.put(f"{pointer(s.out)} = {pointer(s.ptr)} from {self.text(s.index)}")
+
+    def transpose(self, s: K.Transpose) -> None:
+        values = ", ".join(self.text(v) for v in s.values)
+        self.put(f"{', '.join(self.name(out, str(out.attr)) for out in s.outs)} = lanes turned of ({values})")
+
     def loop(self, s: K.Loop) -> None:
         kind = "parallel vector" if s.kind == "parallel" and s.lanes else s.kind
         low = "begin" if s.lo is None else self.text(s.lo)
@@ -134,7 +141,7 @@ class Writer:
 STATEMENTS = {
     K.Load: Writer.load, K.Store: Writer.store, K.Define: Writer.define, K.Assign: Writer.assign, K.Read: Writer.read,
     K.NewAcc: Writer.new_acc, K.Update: Writer.update, K.Local: Writer.local, K.Loop: Writer.loop, K.While: Writer.while_,
-    K.If: Writer.if_, Expr: Writer.stop,
+    K.If: Writer.if_, K.Point: Writer.point, K.Transpose: Writer.transpose, Expr: Writer.stop,
 }  # fmt: skip
 
 

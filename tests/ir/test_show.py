@@ -1,7 +1,10 @@
 """Expressions and loop nests as text."""
 
+import dataclasses
+
 from flambeau.core.dtypes import float32
 from flambeau.ir import expr as E
+from flambeau.ir import kernel as K
 from flambeau.ir import show
 from flambeau.ir.kernel import Int, Ptr, kernel
 
@@ -26,6 +29,32 @@ def test_expression_names_what_is_used_twice():
     s = E.sigmoid(x)
     assert show.expression(s * (1 - s)) == "t = sigmoid(x)\nt * (1 - t)"
     assert show.expression(E.where(x > 0, x, 0.25 * x)) == "select(x > 0, x, 0.25 * x)"
+
+
+@kernel
+def turned(k, y: Ptr, x: Ptr, n: Int):
+    with k.parallel() as row:
+        here = k.pointer(x.at(row * 4))
+        with k.lanes(2) as j:
+            a, b = k.transpose([here[j], here[j + n]])
+            y[j] = a + b
+
+
+def test_pointers_and_squares_turned():
+    assert show.program(turned.trace((float32, float32))).splitlines()[1:] == [
+        "    parallel p1 in begin..end:",
+        "        X2 = X from p1 * 4",
+        "        lanes v3 in 0.. by 2:",
+        "            x2 = X2[v3]",
+        "            x2_2 = X2[v3 + n]",
+        "            t, t_2 = lanes turned of (x2, x2_2)",
+        "            Y[v3] = t + t_2",
+    ]
+
+
+def test_every_statement_can_be_shown():
+    statements = {c for c in vars(K).values() if dataclasses.is_dataclass(c) and "__slots__" in vars(c)}
+    assert statements == {s for s in show.STATEMENTS if s is not E.Expr}
 
 
 def test_program():
