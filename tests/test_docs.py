@@ -25,7 +25,7 @@ def tool(name: str):
     return module
 
 
-snippets, reference = tool("snippets"), tool("reference")
+snippets, reference, pictures = tool("snippets"), tool("reference"), tool("pictures")
 PAGES = snippets.pages()
 CHINESE = [p for p in PAGES if p.parent == DOCS / "zh" or DOCS / "zh" in p.parents]
 
@@ -132,9 +132,15 @@ def test_links_lead_somewhere():
     assert not broken
 
 
-@pytest.mark.parametrize("path", sorted(DOCS.rglob("*.svg")), ids=title)
-def test_pictures_are_well_formed(path):
-    assert ET.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+@pytest.mark.parametrize("make", pictures.PICTURES, ids=lambda make: make.__name__)
+def test_pictures_can_be_drawn_again(make):
+    drawn = make()
+    drawn = drawn if isinstance(drawn, str) else drawn.svg()
+    kept = (DOCS / "pictures" / f"{make.__name__}.svg").read_text(encoding="utf-8")
+    for text in (drawn, kept):
+        assert ET.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+    used = [p for p in PAGES if f"pictures/{make.__name__}.svg" in p.read_text(encoding="utf-8")]
+    assert used
 
 
 # reference ----------------------------------------------------------------------------------------
@@ -195,6 +201,12 @@ def test_reference_tells_of_a_method_once():
     assert "zero_grad" in reference.methods(flambeau.nn.Module, listed)
     assert "zero_grad" not in reference.methods(flambeau.nn.Conv2d, listed)
     assert "step" in reference.methods(flambeau.optim.Optimizer, listed)
+
+
+def test_reference_shows_calls_as_they_are_written():
+    assert reference.signature(flambeau.Tensor.add_, method=True) == "(other, *, alpha=1)"
+    assert reference.signature(flambeau.add) == "(input, other, *, alpha=1)"
+    assert reference.signature(flambeau.nn.Module.zero_grad, method=True).startswith("(set_to_none")
 
 
 def test_reference_escapes_what_markdown_would_read():

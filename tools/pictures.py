@@ -95,18 +95,53 @@ def stages() -> dict[str, list[str]]:
     return {"nest": show.program(nest).splitlines(), "llvm": wide, "assembly": assembly[start : end + 1]}
 
 
+def dag(p: Picture, root, left, top, places: dict, step=60) -> None:
+    """An expression as a graph, the result above; `places` is each node's column, by its text."""
+    from flambeau.ir import expr as E
+
+    order = E.postorder([root])
+    level: dict = {}
+    for e in order:
+        level[e.uid] = 1 + max((level[a.uid] for a in e.args), default=-1)
+    height = max(level.values())
+    at = {e.uid: (left + places[str(e)], top + step * (height - level[e.uid])) for e in order}
+    for e in order:
+        for a in e.args:
+            (x1, y1), (x2, y2) = at[a.uid], at[e.uid]
+            p.arrow(x1, y1, x2 + (x1 - x2) * 0.12, y2 + 31)
+    for e in order:
+        x, y = at[e.uid]
+        shared = bool(e.args) and sum(a.uid == e.uid for f in order for a in f.args) > 1
+        p.box(x - 38, y, 76, 28, fill="#ffcc80" if shared else PALE)
+        p.text(x, y + 19, f"{e.attr:g}" if e.op == "const" else e.attr if e.op == "leaf" else e.op, 13, anchor="middle", font=MONO)
+
+
 def expression(p: Picture, x, y) -> None:
     """The graph of add(x, y)."""
     from flambeau.core.dtypes import float32
     from flambeau.ir import expr as E
 
     root = torch.add.record.invoke((E.leaf("x", float32), E.leaf("y", float32), 1))
-    for i, operand in enumerate(root.args):
-        p.box(x + 120 * i, y + 70, 60, 30)
-        p.text(x + 30 + 120 * i, y + 90, operand.attr, anchor="middle", font=MONO)
-        p.arrow(x + 30 + 120 * i, y + 70, x + (80 if i == 0 else 100), y + 34)
-    p.box(x + 55, y + 2, 70, 30)
-    p.text(x + 90, y + 22, root.op, anchor="middle", font=MONO)
+    dag(p, root, x, y, {"add(x, y)": 90, "x": 30, "y": 150}, step=70)
+
+
+def derivative() -> Picture:
+    """x * sigmoid(x) and what the chain rule makes of it."""
+    from flambeau.core.dtypes import float32
+    from flambeau.ir import derive
+    from flambeau.ir import expr as E
+
+    p = Picture(700, 400, "An expression and its derivative")
+    x = E.leaf("x", float32)
+    y = x * E.sigmoid(x)
+    p.text(40, 36, "x * sigmoid(x)", 14, font=MONO)
+    dag(p, y, 40, 230, {"x": 40, "sigmoid(x)": 120, "mul(x, sigmoid(x))": 60})
+    p.text(300, 36, "its derivative; darker: used more than once", 14)
+    s = "sigmoid(x)"
+    places = {"x": 60, s: 200, "1.0": 330, f"sub(1.0, {s})": 310, f"mul({s}, sub(1.0, {s}))": 230,
+              f"mul(x, mul({s}, sub(1.0, {s})))": 130, f"add({s}, mul(x, mul({s}, sub(1.0, {s}))))": 180}  # fmt: skip
+    dag(p, derive.derivative(y, x), 300, 50, places)
+    return p
 
 
 def tour() -> Picture:
@@ -322,7 +357,7 @@ def layers() -> Picture:
     return p
 
 
-PICTURES = (tour, strides, graph, lenet, optimizers, activations, stripes, layers)
+PICTURES = (tour, derivative, strides, graph, lenet, optimizers, activations, stripes, layers)
 
 
 def main() -> None:

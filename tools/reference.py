@@ -146,12 +146,17 @@ def methods(cls, listed: frozenset) -> dict:
     return dict(sorted(out.items()))
 
 
-def signature(value) -> str:
-    """The call's arguments, as far as Python tells."""
+def signature(value, method: bool = False) -> str:
+    """The call's arguments, as far as Python tells; those of a method without the object."""
+    record = getattr(value, "record", None)
     try:
-        text = str(inspect.signature(value))
+        found = record.signature if record is not None else inspect.signature(value)
     except (TypeError, ValueError):
         return "(...)"
+    first, *rest = [*found.parameters.values()] or [None]
+    if method and first is not None and first.name in ("self", "input", "cls"):
+        found = found.replace(parameters=rest)
+    text = str(found)
     text = re.sub(r"(-> |: )'([^']*)'", r"\1\2", text)  # annotations that are kept as text
     return re.sub(r"<(?:built-in )?function (\w+)(?: at 0x\w+)?>", r"\1", text.replace("flambeau.core.dtypes.", "torch."))
 
@@ -194,11 +199,11 @@ def fence(code: list[str]) -> list[str]:
     return ["", "```python", *inspect.cleandoc("\n".join(code)).split("\n"), "```", ""] if code else []
 
 
-def entry(name: str, value, prefix: str, level: int, text: str) -> list[str]:
+def entry(name: str, value, prefix: str, level: int, text: str, method: bool) -> list[str]:
     """A heading, the call, the docstring."""
     lines = ["#" * level + f' {escaped(prefix + name)} {{ data-toc-label="{name}" }}', ""]
     if callable(value):
-        lines += ["```python", f"{name}{signature(value)}", "```", ""]
+        lines += ["```python", f"{name}{signature(value, method)}", "```", ""]
     return lines + prose(text)
 
 
@@ -213,10 +218,10 @@ def page(title: str) -> str:
         lines += [f"| {escaped(prefix + n)} | {escaped(shown(v))} |" for n, v in constants(title).items()] + [""]
     listed = classes()
     for name, value in members(title).items():
-        lines += entry(name, value, prefix, 2, documented(value))
+        lines += entry(name, value, prefix, 2, documented(value), title == "Tensor")
         if inspect.isclass(value) and title != "Tensor" and value is not flambeau.Tensor:
             for method, fn in methods(value, listed).items():
-                lines += entry(method, fn, f"{name}.", 3, inherited(method, fn, value))
+                lines += entry(method, fn, f"{name}.", 3, inherited(method, fn, value), True)
     return "\n".join(lines)
 
 

@@ -31,7 +31,7 @@ class LeNet(nn.Module):
 
 
 class AlexNet(nn.Module):
-    """Krizhevsky, 2014, as torchvision's."""
+    """Five convolutions and three linear layers (Krizhevsky, 2014), as torchvision's; for images of 224x224."""
 
     def __init__(self, num_classes=1000, dropout=0.5):
         super().__init__()
@@ -52,7 +52,7 @@ class AlexNet(nn.Module):
 
 
 class VGG(nn.Module):
-    """Simonyan and Zisserman, 2014."""
+    """Stacks of 3x3 convolutions between poolings (Simonyan and Zisserman, 2014), as torchvision's."""
 
     PLANS = {
         11: (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"),
@@ -133,7 +133,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """He et al., 2015."""
+    """Blocks whose output is added to their input (He et al., 2015), as torchvision's."""
 
     def __init__(self, block, layers, num_classes=1000):
         super().__init__()
@@ -166,12 +166,12 @@ class ResNet(nn.Module):
 
 
 def lenet(**kwargs):
-    """LeNet-5."""
+    """LeNet(**kwargs): two convolutions and three linear layers."""
     return LeNet(**kwargs)
 
 
 def alexnet(weights=None, **kwargs):
-    """AlexNet."""
+    """AlexNet(**kwargs); `weights` must be None: there are none to download."""
     refuse_weights(weights or kwargs.pop("pretrained", None))
     return AlexNet(**kwargs)
 
@@ -182,7 +182,7 @@ def vgg(depth: int, batch_norm: bool):
         return VGG(depth, batch_norm=batch_norm, **kwargs)
 
     make.__name__ = f"vgg{depth}" + ("_bn" if batch_norm else "")
-    make.__doc__ = f"VGG-{depth}" + (" with batch norm." if batch_norm else ".")
+    make.__doc__ = f"VGG of {depth} layers" + (" with batch norm" if batch_norm else "") + "; `weights` must be None."
     return make
 
 
@@ -191,7 +191,7 @@ def resnet(depth: int, block, layers):
         refuse_weights(weights or kwargs.pop("pretrained", None))
         return ResNet(block, layers, **kwargs)
 
-    make.__name__, make.__doc__ = f"resnet{depth}", f"ResNet-{depth}."
+    make.__name__, make.__doc__ = f"resnet{depth}", f"ResNet of {depth} layers; `weights` must be None."
     return make
 
 

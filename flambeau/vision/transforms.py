@@ -44,7 +44,7 @@ def to_pil_image(tensor, mode=None):
 
 
 def size_of(image) -> tuple[int, int]:
-    """(height, width)."""
+    """(height, width) of a Pillow image or tensor."""
     return tuple(image.shape[-2:]) if isinstance(image, Tensor) else (image.height, image.width)
 
 
@@ -106,7 +106,7 @@ class Transform:
 
 
 class ToTensor(Transform):
-    """See to_tensor."""
+    """A Pillow image or (H, W, C) array as a (C, H, W) tensor; bytes become floats in [0, 1]."""
 
     def __call__(self, image):
         return to_tensor(image)
@@ -121,7 +121,7 @@ class PILToTensor(Transform):
 
 
 class ToPILImage(Transform):
-    """See to_pil_image."""
+    """A (C, H, W) tensor or (H, W, C) array as a Pillow image."""
 
     def __init__(self, mode=None):
         self.mode = mode
@@ -145,7 +145,7 @@ class Normalize(Transform):
 
 
 class Lambda(Transform):
-    """Any function."""
+    """A function of your own as a transform."""
 
     def __init__(self, lambd):
         self.lambd = lambd
@@ -155,7 +155,7 @@ class Lambda(Transform):
 
 
 class Resize(Transform):
-    """See resize."""
+    """Another size, (height, width); one number is the shorter edge's."""
 
     def __init__(self, size, interpolation="bilinear"):
         self.size, self.interpolation = size, interpolation
@@ -279,7 +279,7 @@ class RandomErasing(Transform):
 
 
 class Grayscale(Transform):
-    """Luminance."""
+    """Grey by luminance, 0.2989 red + 0.587 green + 0.114 blue, in one or three equal channels."""
 
     def __init__(self, num_output_channels=1):
         self.num_output_channels = num_output_channels
