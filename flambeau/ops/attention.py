@@ -180,20 +180,24 @@ def attention_gradients(g, query, key, value, mask, is_causal: bool, scale: floa
     padded_n, padded, high = rounded(n, tile.nr), rounded(nv, tile.nr), rounded(keys, tile.mr)
     chunks, chunk = split(length, b * h)
     gq, gk, gv = (interleaved(t._shape, d) for t in (query, key, value))
-    parts_k, parts_v = (memory.allocate(b * h * chunks * high * w * acc.itemsize) for w in (padded_n, padded))
+    count = h // hk * chunks  # tasks that share a head of keys
+    parts_k, parts_v = (None if count == 1 else memory.allocate(b * h * chunks * high * w * acc.itemsize)
+                        for w in (padded_n, padded))  # fmt: skip
     how, ms = masking(mask)
-    size = K.BR * (3 * K.BC + 2 + n + nv + 2 * padded_n + padded) + rounded(keys * (padded_n + padded), 64)
+    size = K.BR * (3 * K.BC + 2 + n + nv + 2 * padded_n + padded) + rounded((keys + high) * (padded_n + padded), 64)
     room = memory.allocate(size * acc.itemsize * get_num_threads())
-    k = K.attention_backward((d, acc, acc, g._dtype, d, acc, d, d, d, dt.bool if mask is None else mask._dtype, acc),
-                             causal=is_causal, how=how, tile=tile)  # fmt: skip
-    k(b * h * chunks, max(1, WORK // (chunk * keys * n)), gq._ptr, parts_k.ptr, parts_v.ptr, g._ptr, y._ptr, lse._ptr,
-      query._ptr, key._ptr, value._ptr, lse._ptr if mask is None else mask._ptr, room.ptr, h, h // hk, length, keys, n, nv,
-      padded_n, padded, high, scale, chunks, chunk, size, *gq._strides[:3], *g._strides, *y._strides[:3], *query._strides,
-      *key._strides, *value._strides, *ms)  # fmt: skip
-    gather = K.attention_gather((d, acc))
+    sums = d if count == 1 else acc
+    k = K.attention_backward((d, sums, sums, g._dtype, d, acc, d, d, d, dt.bool if mask is None else mask._dtype, acc),
+                             causal=is_causal, how=how, tile=tile, whole=count == 1)  # fmt: skip
+    k(b * h * chunks, max(1, WORK // (chunk * keys * n)), gq._ptr, parts_k.ptr if parts_k else gk._ptr,
+      parts_v.ptr if parts_v else gv._ptr, g._ptr, y._ptr, lse._ptr, query._ptr, key._ptr, value._ptr,
+      lse._ptr if mask is None else mask._ptr, room.ptr, h, h // hk, length, keys, n, nv, padded_n, padded, high, scale,
+      chunks, chunk, size, *(s for t in (gq, gk, gv) for s in t._strides[:3]), *g._strides, *y._strides[:3],
+      *query._strides, *key._strides, *value._strides, *ms)  # fmt: skip
     for out, parts, w, full in ((gk, parts_k, n, padded_n), (gv, parts_v, nv, padded)):
-        gather(b * hk * keys, max(1, WORK // w), out._ptr, parts.ptr, hk, keys, w, full, high, h // hk * chunks,
-               *out._strides[:3])  # fmt: skip
+        if parts is not None:
+            K.attention_gather((d, acc))(b * hk * keys, max(1, WORK // w), out._ptr, parts.ptr, hk, keys, w, full, high,
+                                         count, *out._strides[:3])  # fmt: skip
     return gq, gk, gv
 
 

@@ -162,7 +162,8 @@ def exponentials(k, s, top, total, fade, i, cols):
     old = top[i]
     high, sums = k.var(old, d), k.var(E.const(0, d), d)
     with k.seq(cols) as j:
-        high.set(E.maximum(high.get(), s[j * BR + i]))
+        x = s[j * BR + i]
+        high.set(E.where(x > high.get(), x, high.get()))  # a NaN is left to the sum
     new = high.get()
     base = E.where(new == -math.inf, E.const(0, d), new)
     with k.seq(cols) as j:
@@ -180,13 +181,14 @@ def exponentials(k, s, top, total, fade, i, cols):
 def attention_backward(k, gq: Ptr, gk: Ptr, gv: Ptr, g: Ptr, y: Ptr, lse: Ptr, q: Ptr, key: Ptr, v: Ptr, mask: Ptr,
                        scratch: Ptr, heads: Int, group: Int, queries: Int, keys: Int, n: Int, nv: Int, padded_n: Int,
                        padded: Int, high: Int, scale: Float, chunks: Int, chunk: Int, scratch_size: Int, ob: Int, oh: Int,
-                       ol: Int, gb: Int, gh: Int, gl: Int, gd: Int, yb: Int, yh: Int, yl: Int, qb: Int, qh: Int, ql: Int,
+                       ol: Int, okb: Int, okh: Int, okl: Int, ovb: Int, ovh: Int, ovl: Int, gb: Int, gh: Int, gl: Int, gd: Int, yb: Int, yh: Int, yl: Int, qb: Int, qh: Int, ql: Int,
                        qd: Int, kb: Int, kh: Int, kl: Int, kd: Int, vb: Int, vh: Int, vl: Int, vd: Int, mb: Int, mh: Int,
-                       ml: Int, ms: Int, *, causal: bool, how: str, tile: Tile):  # fmt: skip
+                       ml: Int, ms: Int, *, causal: bool, how: str, tile: Tile, whole: bool):  # fmt: skip
     """The gradient of q, and a task's share (`chunk` queries of one head) of those of key and v.
 
     P = exp(S - lse) is computed again, tile by tile; gv = P^T g, dS = P (g v^T - sum(g y)), gq = dS key scale,
-    gk = dS^T q scale. gk and gv hold `high` rows of padded width per task, to be summed by attention_gather.
+    gk = dS^T q scale. With `whole` a task's share is all there is; else gk and gv hold `high` rows of padded width per
+    task, to be summed by attention_gather.
     """
     d = lse.dtype
     factor = E.cast(scale, d)
@@ -206,7 +208,11 @@ def attention_backward(k, gq: Ptr, gk: Ptr, gv: Ptr, g: Ptr, y: Ptr, lse: Ptr, q
         rows_v = rows_k.at(keys * padded_n)
         copied(k, rows_k, key.at(b * kb + (h // group) * kh), keys, n, padded_n, kl, kd, factor)
         copied(k, rows_v, v.at(b * vb + (h // group) * vh), keys, nv, padded, vl, vd)
-        sum_k, sum_v = gk.at(task * high * padded_n), gv.at(task * high * padded)
+        if whole:
+            sum_k = rows_v.at(keys * padded)
+            sum_v = sum_k.at(high * padded_n)
+        else:
+            sum_k, sum_v = gk.at(task * high * padded_n), gv.at(task * high * padded)
         filled(k, sum_k, high * padded_n, 0)
         filled(k, sum_v, high * padded, 0)
         with k.seq(first, last, BR) as r:
@@ -236,10 +242,18 @@ def attention_backward(k, gq: Ptr, gk: Ptr, gv: Ptr, g: Ptr, y: Ptr, lse: Ptr, q
                 product(k, sum_v.at(c * padded), p, rows_g, cols, padded, rows, tile, (BR, 1), padded, padded, True)
                 product(k, sum_k.at(c * padded_n), s, rows_q, cols, padded_n, rows, tile, (BR, 1), padded_n, padded_n, True)
                 product(k, sum_q, s, rows_k.at(c * padded_n), rows, padded_n, cols, tile, (1, BR), padded_n, padded_n, True)
-            with k.seq(rows) as i:
-                out, row = gq.at(b * ob + h * oh + (r + i) * ol), sum_q.at(i * padded_n)
-                with k.vector(n) as j:
-                    out[j] = row[j]
+            written(k, gq.at(b * ob + h * oh + r * ol), ol, sum_q, rows, n, padded_n)
+        if whole:
+            written(k, gk.at(b * okb + h * okh), okl, sum_k, keys, n, padded_n)
+            written(k, gv.at(b * ovb + h * ovh), ovl, sum_v, keys, nv, padded)
+
+
+def written(k, out, row_step, src, rows, n, padded) -> None:
+    """Padded rows out of scratch."""
+    with k.seq(rows) as i:
+        to, row = out.at(i * row_step), src.at(i * padded)
+        with k.vector(n) as j:
+            to[j] = row[j]
 
 
 @kernel
