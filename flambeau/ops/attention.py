@@ -14,6 +14,7 @@ from flambeau.ir.kernel import compute_dtype
 from flambeau.ops import attention_kernels as K
 from flambeau.ops.create import ones
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
+from flambeau.ops.tiles import rounded, tile_for
 from flambeau.runtime import memory
 from flambeau.runtime.threads import get_num_threads
 
@@ -122,10 +123,6 @@ def by_products(query, key, value, mask, dropout_p: float, is_causal: bool, scal
 
 
 # tiles --------------------------------------------------------------------------------------------
-def rounded(n: int, to: int) -> int:
-    return -(-n // to) * to
-
-
 def split(count: int, heads: int) -> tuple[int, int]:
     """(chunks, their size): `count` queries of each head in as many chunks of whole tiles as keep all threads busy."""
     blocks = -(-count // K.BR)
@@ -152,7 +149,7 @@ def attention_of(query, key, value, mask, is_causal, scale):
     """(output, log of the sums) over (batch, heads, rows, width) operands; see `scaled_dot_product_attention`."""
     (b, h, length, n), (_, hk, keys, nv), d = query._shape, value._shape, query._dtype
     acc = compute_dtype(d)
-    tile = K.tile_for(acc)
+    tile = tile_for(acc)
     padded_n, padded = rounded(n, tile.nr), rounded(nv, tile.nr)
     chunks, chunk = split(length, b * h)
     y, lse = interleaved((b, h, length, nv), d), hooks.empty((b, h, length), acc)
@@ -176,7 +173,7 @@ def _(gs, query, key, value, mask, is_causal, scale, result0, result1, needs):
 def attention_gradients(g, query, key, value, mask, is_causal: bool, scale: float, y, lse):
     """(gq, gk, gv) by the tiled kernels."""
     (b, h, length, n), (_, hk, keys, nv), d, acc = query._shape, value._shape, query._dtype, lse._dtype
-    tile = K.tile_for(acc)
+    tile = tile_for(acc)
     padded_n, padded, high = rounded(n, tile.nr), rounded(nv, tile.nr), rounded(keys, tile.mr)
     chunks, chunk = split(length, b * h)
     gq, gk, gv = (interleaved(t._shape, d) for t in (query, key, value))

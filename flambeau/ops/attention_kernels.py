@@ -12,51 +12,15 @@ softmax, 2018.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-from flambeau.codegen.target import host
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Float, Int, Ptr, kernel
+from flambeau.ops.tiles import Tile, copied, filled, product, written
 
 BR = BC = 64  # queries and keys in a tile: multiples of every register tile
 
 
-@dataclass(frozen=True)
-class Tile:
-    """The register tile of the products: mr rows of nr columns."""
-
-    mr: int
-    nr: int
-
-
-def tile_for(acc) -> Tile:
-    """Two vectors of columns, and as many rows as leave registers for operands."""
-    target = host()
-    return Tile(8 if target.vector_bytes != 32 else 4, 2 * max(1, target.vector_bytes // acc.itemsize))
-
-
 # parts, traced inline -----------------------------------------------------------------------------
-def product(k, out, a, b, rows, cols, depth, tile: Tile, a_st, b_step, out_step, add: bool = False, fade=None):
-    """out[i, j] (+)= sum_p a[i, p] b[p, j]; rows and cols are rounded up to whole register tiles.
-
-    a_st: a's steps along i and p; fade: what row i of out is multiplied by before.
-    """
-    d = out.dtype
-    with k.seq(0, cols, tile.nr) as j0, k.seq(0, rows, tile.mr) as i0:
-        corner, left = out.at(i0 * out_step + j0), a.at(i0 * a_st[0])
-        with k.lanes(tile.nr) as j:
-            sums = [k.var(corner[i * out_step + j] if add else E.const(0, d), d) for i in range(tile.mr)]
-            if fade is not None:
-                for i, s in enumerate(sums):
-                    s.set(s.get() * fade[i0 + i])
-            with k.seq(depth) as p:
-                bv = b[p * b_step + j0 + j]
-                for i, s in enumerate(sums):
-                    s.set(E.fma(left[i * a_st[0] + p * a_st[1]], bv, s.get()))
-            for i, s in enumerate(sums):
-                corner[i * out_step + j] = s.get()
-
-
 def turned(k, out, src, rows, n, row_step, step, read=None):
     """out[p, i] = src[i, p] for `rows` <= BR rows of n, as (n, BR), 0 beyond; read: what is made of an element."""
     d = out.dtype
@@ -72,25 +36,6 @@ def turned(k, out, src, rows, n, row_step, step, read=None):
                 out[p * BR + i] = read(src[i * row_step + p * step])
             with k.seq(E.maximum(rows, j), j + 8) as i:
                 out[p * BR + i] = E.const(0, d)
-
-
-def copied(k, out, src, rows, n, padded, row_step, step, factor=None):
-    """out[i, p] = src[i, p] (* factor) for `rows` rows of n, each padded with zeros."""
-    d = out.dtype
-    with k.seq(rows) as i:
-        row, to = src.at(i * row_step), out.at(i * padded)
-        for unit in (True, False):
-            with k.if_((step == 1) if unit else (step != 1)), k.vector(n) as p:
-                v = E.cast(row[p if unit else p * step], d)
-                to[p] = v if factor is None else v * factor
-        with k.vector(n, padded) as p:
-            to[p] = E.const(0, d)
-
-
-def filled(k, out, count, value) -> None:
-    """out[0..count) = value."""
-    with k.vector(count) as i:
-        out[i] = E.const(value, out.dtype)
 
 
 def hidden(k, s, rows, cols, first_query, first_key, mask, steps, spare, causal: bool, how: str):
@@ -139,11 +84,11 @@ def attention(k, y: Ptr, lse: Ptr, q: Ptr, key: Ptr, v: Ptr, mask: Ptr, scratch:
             filled(k, o, BR * padded, 0)
             with k.seq(0, E.minimum(seen, r + rows) if causal else seen, BC) as c:
                 cols = E.minimum(seen - c, BC)
-                product(k, s, rows_k.at(c * padded_n), qt, cols, rows, n, tile, (padded_n, 1), BR, BR)
+                product(k, s, rows_k.at(c * padded_n), qt, cols, rows, n, tile, (padded_n, 1), (BR, 1), BR)
                 hidden(k, s, rows, cols, r, c, mask.at(b * mb + h * mh), (ml, ms), spare, causal, how)
                 with k.vector(rows, unroll=4) as i:
                     exponentials(k, s, top, total, fade, i, cols)
-                product(k, o, s, rows_v.at(c * padded), rows, padded, cols, tile, (1, BR), padded, padded, True, fade)
+                product(k, o, s, rows_v.at(c * padded), rows, padded, cols, tile, (1, BR), (padded, 1), padded, True, fade)
             with k.seq(rows) as i:
                 sums = total[i]
                 empty = sums == 0  # a query that sees nothing gives 0
@@ -232,28 +177,20 @@ def attention_backward(k, gq: Ptr, gk: Ptr, gv: Ptr, g: Ptr, y: Ptr, lse: Ptr, q
                 shift[i] = lse[bh * queries + r + i]
             with k.seq(0, E.minimum(keys, r + rows) if causal else keys, BC) as c:
                 cols = E.minimum(keys - c, BC)
-                product(k, p, rows_k.at(c * padded_n), qt, cols, rows, n, tile, (padded_n, 1), BR, BR)
-                product(k, s, rows_v.at(c * padded), gt, cols, rows, nv, tile, (padded, 1), BR, BR)
+                product(k, p, rows_k.at(c * padded_n), qt, cols, rows, n, tile, (padded_n, 1), (BR, 1), BR)
+                product(k, s, rows_v.at(c * padded), gt, cols, rows, nv, tile, (padded, 1), (BR, 1), BR)
                 hidden(k, p, rows, cols, r, c, mask.at(b * mb + h * mh), (ml, ms), spare, causal, how)
                 with k.seq(cols) as j, k.vector(rows, unroll=4) as i:
                     w = E.exp(p[j * BR + i] - shift[i])
                     p[j * BR + i] = w
                     s[j * BR + i] = w * (s[j * BR + i] - dots[i])
-                product(k, sum_v.at(c * padded), p, rows_g, cols, padded, rows, tile, (BR, 1), padded, padded, True)
-                product(k, sum_k.at(c * padded_n), s, rows_q, cols, padded_n, rows, tile, (BR, 1), padded_n, padded_n, True)
-                product(k, sum_q, s, rows_k.at(c * padded_n), rows, padded_n, cols, tile, (1, BR), padded_n, padded_n, True)
+                product(k, sum_v.at(c * padded), p, rows_g, cols, padded, rows, tile, (BR, 1), (padded, 1), padded, True)
+                product(k, sum_k.at(c * padded_n), s, rows_q, cols, padded_n, rows, tile, (BR, 1), (padded_n, 1), padded_n, True)
+                product(k, sum_q, s, rows_k.at(c * padded_n), rows, padded_n, cols, tile, (1, BR), (padded_n, 1), padded_n, True)
             written(k, gq.at(b * ob + h * oh + r * ol), ol, sum_q, rows, n, padded_n)
         if whole:
             written(k, gk.at(b * okb + h * okh), okl, sum_k, keys, n, padded_n)
             written(k, gv.at(b * ovb + h * ovh), ovl, sum_v, keys, nv, padded)
-
-
-def written(k, out, row_step, src, rows, n, padded) -> None:
-    """Padded rows out of scratch."""
-    with k.seq(rows) as i:
-        to, row = out.at(i * row_step), src.at(i * padded)
-        with k.vector(n) as j:
-            to[j] = row[j]
 
 
 @kernel

@@ -1,195 +1,136 @@
 """Recurrent layers: LSTM, GRU and RNN over whole sequences, and their single steps.
 
-One op runs one layer in one direction. The input's products with W_ih are one matrix product over all time steps; then
-each step is one product with W_hh, accumulated onto those, and one fused kernel for the cell. Sequences of different
+One op runs one layer in one direction. The input's products with W_ih are one matrix product over all time steps, and so
+are the weights' gradients; the walk through time between them is one kernel (recurrent_kernels.py). Sequences of different
 lengths are packed: step t has batch_sizes[t] rows, the longest sequences first; a state buffer keeps the rest.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
-from flambeau.ir import expr as E
-from flambeau.ir.kernel import Int, Ptr, kernel
-from flambeau.ops.copying import copy_elements
+from flambeau.core import dtypes as dt
+from flambeau.ir.kernel import compute_dtype
+from flambeau.ops import recurrent_kernels as K
 from flambeau.ops.create import zeroed
 from flambeau.ops.join import cat, stack
 from flambeau.ops.matmul import multiply
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
+from flambeau.ops.tiles import rounded, tile_for
+from flambeau.runtime import memory
+from flambeau.runtime.threads import get_num_threads
 
-WORK = 4096
+WORK = 1 << 16  # multiply-adds worth a thread of their own
 N = {"function": False, "method": False}
 
 
-# one step -----------------------------------------------------------------------------------------
-@kernel
-def lstm_step(k, g: Ptr, h: Ptr, c: Ptr, y: Ptr, hp: Ptr, cp: Ptr, n: Int):
-    """Gates g (i, f, g, o before activation) become activated; states h, c advance; the old ones go to hp, cp."""
-    with k.parallel() as r:
-        gates = g.at(r * 4 * n)
-        at = r * n
-        with k.vector(n) as j:
-            i, f = E.sigmoid(gates[j]), E.sigmoid(gates[n + j])
-            u, o = E.tanh(gates[2 * n + j]), E.sigmoid(gates[3 * n + j])
-            old = c[at + j]
-            new = f * old + i * u
-            out = o * E.tanh(new)
-            gates[j], gates[n + j], gates[2 * n + j], gates[3 * n + j] = i, f, u, o
-            hp[at + j] = h[at + j]
-            cp[at + j] = old
-            c[at + j] = new
-            h[at + j] = out
-            y[at + j] = out
-
-
-@kernel
-def lstm_step_back(k, dg: Ptr, g: Ptr, cp: Ptr, dy: Ptr, dh: Ptr, dc: Ptr, n: Int):
-    """Gradients of the gates before activation, from those of h and c; dc becomes that of the old c."""
-    with k.parallel() as r:
-        gates, out = g.at(r * 4 * n), dg.at(r * 4 * n)
-        at = r * n
-        with k.vector(n) as j:
-            i, f, u, o = gates[j], gates[n + j], gates[2 * n + j], gates[3 * n + j]
-            old = cp[at + j]
-            t = E.tanh(f * old + i * u)
-            gh = dh[at + j] + dy[at + j]
-            gc = dc[at + j] + gh * o * (1 - t * t)
-            out[j] = gc * u * i * (1 - i)
-            out[n + j] = gc * old * f * (1 - f)
-            out[2 * n + j] = gc * i * (1 - u * u)
-            out[3 * n + j] = gh * t * o * (1 - o)
-            dc[at + j] = gc * f
-
-
-@kernel
-def gru_step(k, g: Ptr, gh: Ptr, h: Ptr, y: Ptr, hp: Ptr, n: Int):
-    """g: the input's part of r, z, n (becoming activated); gh: the state's part."""
-    with k.parallel() as row:
-        a, b = g.at(row * 3 * n), gh.at(row * 3 * n)
-        at = row * n
-        with k.vector(n) as j:
-            r, z = E.sigmoid(a[j] + b[j]), E.sigmoid(a[n + j] + b[n + j])
-            u = E.tanh(a[2 * n + j] + r * b[2 * n + j])
-            old = h[at + j]
-            new = u + z * (old - u)
-            a[j], a[n + j], a[2 * n + j] = r, z, u
-            hp[at + j] = old
-            h[at + j] = new
-            y[at + j] = new
-
-
-@kernel
-def gru_step_back(k, dg: Ptr, dgh: Ptr, g: Ptr, gh: Ptr, hp: Ptr, dy: Ptr, dh: Ptr, n: Int):
-    """Gradients of the input's and the state's parts; dh becomes what passes by z alone."""
-    with k.parallel() as row:
-        a, b = g.at(row * 3 * n), gh.at(row * 3 * n)
-        da, db = dg.at(row * 3 * n), dgh.at(row * 3 * n)
-        at = row * n
-        with k.vector(n) as j:
-            r, z, u = a[j], a[n + j], a[2 * n + j]
-            d = dh[at + j] + dy[at + j]
-            du = d * (1 - z) * (1 - u * u)
-            dr = du * b[2 * n + j] * r * (1 - r)
-            dz = d * (hp[at + j] - u) * z * (1 - z)
-            da[j], da[n + j], da[2 * n + j] = dr, dz, du
-            db[j], db[n + j], db[2 * n + j] = dr, dz, du * r
-            dh[at + j] = d * z
-
-
-@kernel
-def rnn_step(k, g: Ptr, h: Ptr, y: Ptr, hp: Ptr, n: Int, *, relu: bool):
-    """h = tanh(g), or relu."""
-    with k.parallel() as r:
-        at = r * n
-        with k.vector(n) as j:
-            v = g[at + j]
-            v = E.maximum(v, 0) if relu else E.tanh(v)
-            hp[at + j] = h[at + j]
-            g[at + j] = v
-            h[at + j] = v
-            y[at + j] = v
-
-
-@kernel
-def rnn_step_back(k, dg: Ptr, g: Ptr, dy: Ptr, dh: Ptr, n: Int, *, relu: bool):
-    """The gradient before the activation."""
-    with k.parallel() as r:
-        at = r * n
-        with k.vector(n) as j:
-            v, d = g[at + j], dh[at + j] + dy[at + j]
-            dg[at + j] = E.where(v > 0, d, E.const(0, d.dtype)) if relu else d * (1 - v * v)
-
-
 # a layer ------------------------------------------------------------------------------------------
-GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
+def steps_of(sizes: tuple, reverse: bool) -> list:
+    """(first row, rows) of the time steps, in the order in which they are walked."""
+    starts, at = [], 0
+    for n in sizes:
+        starts.append((at, n))
+        at += n
+    return starts[::-1] if reverse else starts
 
 
-@dataclass
-class Steps:
-    """Row ranges of the time steps, in the order in which they are walked."""
+@functools.lru_cache(maxsize=64)
+def walk_of(sizes: tuple, reverse: bool):
+    """The same as two int64 tensors, for kernels."""
+    import numpy as np
 
-    sizes: tuple
-    reverse: bool
-
-    def __iter__(self):
-        starts, at = [], 0
-        for n in self.sizes:
-            starts.append((at, n))
-            at += n
-        return iter(reversed(starts) if self.reverse else starts)
-
-    def backwards(self):
-        return reversed(list(self))
+    starts, counts = np.array(steps_of(sizes, reverse), np.int64).reshape(-1, 2).T
+    return hooks.from_array(np.ascontiguousarray(starts)), hooks.from_array(np.ascontiguousarray(counts))
 
 
-def rows(t, at: int, n: int):
-    """Rows [at, at + n) of a contiguous matrix, without the cost of a recorded view."""
-    width = t._shape[1]
-    return hooks.make(t._storage, t._offset + at * width, hooks.Size((n, width)), t._strides, t._dtype)
+def check_layer(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode: str, sizes: tuple) -> None:
+    """Every operand has the shape and dtype that the kernels rely on."""
+    rows, batch = K.GATES[mode] * (w_hh._shape[0] // K.GATES[mode]), h0._shape[0]
+    n, width = rows // K.GATES[mode], w_hh._shape[1]
+    wanted = (
+        ("input", x, (sum(sizes), w_ih._shape[1])), ("weight_ih", w_ih, (rows, w_ih._shape[1])), ("weight_hh", w_hh, (rows, width)),
+        ("bias_ih", b_ih, (rows,)), ("bias_hh", b_hh, (rows,)), ("weight_hr", w_hr, (width, n)), ("hidden state", h0, (batch, width)),
+        ("cell state", c0, (batch, n)),
+    )  # fmt: skip
+    for name, t, shape in wanted:
+        if t is not None and (tuple(t._shape) != shape or t._dtype is not x._dtype):
+            raise RuntimeError(
+                f"{mode.lower()}: expected {name} of shape {list(shape)} and dtype {x._dtype}, got {list(t._shape)}, {t._dtype}"
+            )
+    if any(a < b for a, b in zip((batch, *sizes), sizes, strict=False)) or any(m < 0 for m in sizes):
+        raise RuntimeError(f"{mode.lower()}: batch sizes must not increase, nor exceed the states' batch of {batch}, got {list(sizes)}")
+
+
+@dataclass(frozen=True)
+class Room:
+    """Sizes that both walks share."""
+
+    n: int
+    width: int
+    padded: int
+    wide: int
+    block: int
+    tasks: int
+    grain: int
+
+
+def room_of(mode: str, w_hh, batch: int, steps: int, tile) -> Room:
+    """Rows of the batch in as many blocks of whole register tiles as there are threads."""
+    width = w_hh._shape[1]
+    n = w_hh._shape[0] // K.GATES[mode]
+    block = rounded(-(-batch // get_num_threads()), tile.mr)
+    work = steps * block * w_hh._numel
+    return Room(n, width, rounded(n, tile.nr), rounded(width, tile.nr), block, -(-batch // block), max(1, WORK // work))
+
+
+def packed_weights(w, groups: int, transposed: bool, tile):
+    """Memory with the panels of w (groups of rows), or of its transpose, in the dtype of the products."""
+    acc = compute_dtype(w._dtype)
+    rows, columns = w._shape
+    n, depth = (rows // groups, columns) if transposed else (columns, rows)
+    padded = rounded(n, tile.nr)
+    count = groups if transposed else 1
+    out = memory.allocate(count * padded * depth * acc.itemsize)
+    sp, sj = w._strides[::-1] if transposed else w._strides
+    k = K.panels((acc, w._dtype), nr=tile.nr, unit=sj == 1)
+    k(count * padded // tile.nr, max(1, WORK // (depth * tile.nr)), out.ptr, w._ptr, depth, n, padded, sp, n * w._strides[0], sj)
+    return out
 
 
 @op(KERNEL, **N, node="RnnLayerBackward0")
 def rnn_layer(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse):
     """(y, h, c, what the backward pass needs ...) of one layer in one direction; x (rows, in), y (rows, out)."""
-    d = x._dtype
-    n, total = w_hh._shape[0] // GATES[mode], x._shape[0]
+    check_layer(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes)
+    d, total, batch = x._dtype, x._shape[0], h0._shape[0]
+    acc = compute_dtype(d)
+    tile = tile_for(acc)
+    size = room_of(mode, w_hh, batch, len(sizes), tile)
     lstm, gru = mode == "LSTM", mode == "GRU"
-    out = w_hh._shape[1]
-    g = hooks.empty((total, GATES[mode] * n), d)
+    gates = K.GATES[mode]
+
+    def rows(width: int, wanted: bool = True):
+        return hooks.empty((total, width) if wanted else (0, 1), d)
+
+    g = rows(gates * size.n)
     bias = b_ih if b_ih is None or gru else b_ih + b_hh
     multiply(x.contiguous(), w_ih.t(), g, bias, "column" if bias is not None else "")
-    gh = hooks.empty(g._shape, d) if gru else hooks.empty((0, 1), d)
-    h, c = h0.clone(memory_format="contiguous_format"), None
-    y, hp = hooks.empty((total, out), d), hooks.empty((total, out), d)
-    cp = full = hooks.empty((0, 1), d)
-    if lstm:
-        c = c0.clone(memory_format="contiguous_format")
-        cp = hooks.empty((total, n), d)
-    if w_hr is not None:
-        full, scratch = hooks.empty((total, n), d), hooks.empty((h._shape[0], n), d)
-    back = w_hh.t().contiguous()  # read once per step: row-major, it needs no packing
-    for at, m in Steps(sizes, reverse):
-        gates, state = rows(g, at, m), rows(h, 0, m)
-        grain = max(1, WORK // n)
-        if gru:
-            part = rows(gh, at, m)
-            multiply(state, back, part, b_hh, "column" if b_hh is not None else "")
-            gru_step((d,) * 5)(m, grain, gates._ptr, part._ptr, h._ptr, rows(y, at, m)._ptr, rows(hp, at, m)._ptr, n)
-            continue
-        multiply(state, back, gates, accumulate=True)
-        if not lstm:
-            rnn_step((d,) * 4, relu=mode == "RNN_RELU")(
-                m, grain, gates._ptr, h._ptr, rows(y, at, m)._ptr, rows(hp, at, m)._ptr, n)  # fmt: skip
-        elif w_hr is None:
-            lstm_step((d,) * 6)(m, grain, gates._ptr, h._ptr, c._ptr, rows(y, at, m)._ptr, rows(hp, at, m)._ptr,
-                                rows(cp, at, m)._ptr, n)  # fmt: skip
-        else:
-            copy_elements(rows(hp, at, m), state)
-            lstm_step((d,) * 6)(m, grain, gates._ptr, scratch._ptr, c._ptr, rows(full, at, m)._ptr, scratch._ptr,
-                                rows(cp, at, m)._ptr, n)  # fmt: skip
-            multiply(rows(full, at, m), w_hr.t(), state)
-            copy_elements(rows(y, at, m), state)
-    return y, h, c if lstm else hooks.empty((0,), d), g, gh, hp, cp, full
+    h = h0.clone(memory_format="contiguous_format")
+    c = c0.clone(memory_format="contiguous_format") if lstm else hooks.empty((0,), d)
+    y, hp, gh = rows(size.width), rows(size.width), rows(size.n, gru)
+    cp, full = rows(size.n, lstm), rows(size.n, w_hr is not None)
+    starts, counts = walk_of(tuple(sizes), reverse)
+    w = packed_weights(w_hh, gates, True, tile)
+    wr = packed_weights(w_hr, 1, True, tile) if w_hr is not None else w
+    state_bias = b_hh.contiguous() if gru and b_hh is not None else None
+    scratch = size.block * (size.wide + max(gates * size.padded, size.wide) + size.padded)
+    room = memory.allocate(scratch * get_num_threads() * acc.itemsize)
+    k = K.walk((d,) * 8 + (acc, acc, d, dt.int64, dt.int64, acc), mode=mode, projected=w_hr is not None,
+               biased=state_bias is not None, tile=tile)  # fmt: skip
+    k(size.tasks, size.grain, *(t._ptr for t in (y, g, gh, hp, cp, full, h, c)), w.ptr, wr.ptr,
+      (h if state_bias is None else state_bias)._ptr, starts._ptr, counts._ptr, room.ptr, size.n, size.width, size.padded,
+      size.wide, len(sizes), batch, size.block, scratch)  # fmt: skip
+    return y, h, c, g, gh, hp, cp, full
 
 
 @rnn_layer.vjp("x", "w_ih", "w_hh", "b_ih", "b_hh", "w_hr", "h0", "c0")
@@ -199,45 +140,33 @@ def rnn_layer_grad(gs, x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, rev
     if hooks.recording():
         return again(gs, (x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0), mode, sizes, reverse, needs)
     g, gh, hp, cp, full = result3, result4, result5, result6, result7
-    d, total = x._dtype, x._shape[0]
-    n = w_hh._shape[0] // GATES[mode]
-    lstm, gru = mode == "LSTM", mode == "GRU"
-    dy = zeroed((total, w_hh._shape[1]), d) if gs[0] is None else gs[0].contiguous()
-    dh = zeroed(h0._shape, d) if gs[1] is None else gs[1].clone(memory_format="contiguous_format")
+    d, total, batch = x._dtype, x._shape[0], h0._shape[0]
+    acc = compute_dtype(d)
+    tile = tile_for(acc)
+    size = room_of(mode, w_hh, batch, len(sizes), tile)
+    gru, gates = mode == "GRU", K.GATES[mode]
+
+    def given(gradient, shape):
+        return zeroed(shape, d) if gradient is None else gradient.clone(memory_format="contiguous_format")
+
+    dy = zeroed((total, size.width), d) if gs[0] is None else gs[0].contiguous()
+    dh, dc = given(gs[1], h0._shape), None if c0 is None else given(gs[2], c0._shape)
     dg = hooks.empty(g._shape, d)
     dgh = hooks.empty(g._shape, d) if gru else dg
-    dc = None
-    if lstm:
-        dc = zeroed(c0._shape, d) if gs[2] is None else gs[2].clone(memory_format="contiguous_format")
-    dw_hr = zeroed(w_hr._shape, d) if w_hr is not None else None
-    for at, m in Steps(sizes, reverse).backwards():
-        grain = max(1, WORK // n)
-        state, part = rows(dh, 0, m), rows(dg, at, m)
-        step = rows(dy, at, m)
-        if gru:
-            gru_step_back((d,) * 7)(m, grain, part._ptr, rows(dgh, at, m)._ptr, rows(g, at, m)._ptr, rows(gh, at, m)._ptr,
-                                    rows(hp, at, m)._ptr, step._ptr, dh._ptr, n)  # fmt: skip
-            multiply(rows(dgh, at, m), w_hh, state, accumulate=True)
-            continue
-        if not lstm:
-            rnn_step_back((d,) * 4, relu=mode == "RNN_RELU")(
-                m, grain, part._ptr, rows(g, at, m)._ptr, step._ptr, dh._ptr, n)  # fmt: skip
-        else:
-            into_h, into_y = dh, step
-            if w_hr is not None:
-                both = state + step
-                multiply(both.t(), rows(full, at, m), dw_hr, accumulate=True)
-                into_h = zeroed((m, n), d)
-                into_y = hooks.empty((m, n), d)
-                multiply(both, w_hr, into_y)
-            lstm_step_back((d,) * 6)(m, grain, part._ptr, rows(g, at, m)._ptr, rows(cp, at, m)._ptr, into_y._ptr,
-                                     into_h._ptr, dc._ptr, n)  # fmt: skip
-        multiply(part, w_hh, state)
-    dx = dg @ w_ih if needs["x"] else None
+    both = hooks.empty((total, size.width), d) if w_hr is not None else dy
+    starts, counts = walk_of(tuple(sizes), not reverse)
+    w = packed_weights(w_hh, gates, False, tile)
+    wr = packed_weights(w_hr, 1, False, tile) if w_hr is not None else w
+    scratch = size.block * (2 * size.wide + gates * size.n + size.padded)
+    room = memory.allocate(scratch * get_num_threads() * acc.itemsize)
+    k = K.walk_back((d,) * 10 + (acc, acc, dt.int64, dt.int64, acc), mode=mode, projected=w_hr is not None, tile=tile)
+    k(size.tasks, size.grain, *(t._ptr for t in (dg, dgh, both, g, gh, hp, cp, dy, dh, dh if dc is None else dc)), w.ptr,
+      wr.ptr, starts._ptr, counts._ptr, room.ptr, size.n, size.width, size.padded, size.wide, len(sizes), batch, size.block,
+      scratch)  # fmt: skip
     db = dg.sum(0) if needs["b_ih"] or needs["b_hh"] else None
     return (
-        dx, dg.t() @ x if needs["w_ih"] else None, dgh.t() @ hp if needs["w_hh"] else None,
-        db, dgh.sum(0) if gru and needs["b_hh"] else db, dw_hr, dh, dc,
+        dg @ w_ih if needs["x"] else None, dg.t() @ x if needs["w_ih"] else None, dgh.t() @ hp if needs["w_hh"] else None,
+        db, dgh.sum(0) if gru and needs["b_hh"] else db, both.t() @ full if w_hr is not None else None, dh, dc,
     )  # fmt: skip
 
 
@@ -246,7 +175,7 @@ def again(gs, tensors, mode, sizes, reverse, needs):
     x, w_ih, w_hh, b_ih, b_hh, w_hr, h, c = tensors
     names = ("x", "w_ih", "w_hh", "b_ih", "b_hh", "w_hr", "h0", "c0")
     outs, parts = {}, [h, c]
-    for at, m in Steps(sizes, reverse):
+    for at, m in steps_of(sizes, reverse):
         states = [None if s is None else s.narrow(0, 0, m) for s in parts]
         new = single_step(mode, x.narrow(0, at, m), states, w_ih, w_hh, b_ih, b_hh, w_hr)
         outs[at] = new[0]
