@@ -85,9 +85,16 @@ def mm(input, mat2):
     return out
 
 
+def product_as(a, b, strides):
+    """a @ b for matrices, column by column in memory where the strides are: gradients then lie as what they are of."""
+    if strides[0] == 1 and strides[1] != 1:
+        return mm(b.t(), a.t()).t()
+    return mm(a, b)
+
+
 mm.derivative(
-    input=lambda g, mat2: mm(g, transposed(mat2)),
-    mat2=lambda g, input: mm(transposed(input), g),
+    input=lambda g, mat2, input_strides: product_as(g, transposed(mat2), input_strides),
+    mat2=lambda g, input, mat2_strides: product_as(transposed(input), g, mat2_strides),
 )
 
 
@@ -287,8 +294,8 @@ def addmm(input, mat1, mat2, *, beta=1, alpha=1):
 
 addmm.derivative(
     input=lambda g, beta: g if beta == 1 else g * beta,
-    mat1=lambda g, mat2, alpha: scaled(mm(g, transposed(mat2)), alpha),
-    mat2=lambda g, mat1, alpha: scaled(mm(transposed(mat1), g), alpha),
+    mat1=lambda g, mat2, alpha, mat1_strides: scaled(product_as(g, transposed(mat2), mat1_strides), alpha),
+    mat2=lambda g, mat1, alpha, mat2_strides: scaled(product_as(transposed(mat1), g, mat2_strides), alpha),
 )
 
 

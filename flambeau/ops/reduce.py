@@ -8,6 +8,7 @@ grad_fn names differ in PyTorch.
 from __future__ import annotations
 
 import builtins
+import functools
 import math
 
 from flambeau.core import dtypes as dt
@@ -54,41 +55,24 @@ def merged(axes: list) -> list:
     return out
 
 
-def geometry(x, dims, ordered: bool):
-    """(memory, kept axes, reduced axes): at most two of each; memory is x or a rearranged copy of it."""
+@functools.lru_cache(maxsize=4096)
+def arrange(shape: tuple, strides: tuple, dims: tuple, keepdim: bool, ordered: bool) -> tuple:
+    """(result shape, how a kernel walks there); the latter is None where x must be rearranged first.
+
+    How: (columns rather than rows, unit stride, extent, grain, parts, kept elements, the kernel's sizes and strides).
+    """
     gone = frozenset(dims)
-    axes = list(zip(x._shape, x._strides, strict=True))
+    axes = list(zip(shape, strides, strict=True))
+    out = reduced_shape(shape, dims, keepdim)
     kept = merged([a for d, a in enumerate(axes) if d not in gone])
     reduced = [a for d, a in enumerate(axes) if d in gone]
+    if math.prod([n for n, _ in reduced]) == 0:
+        kept, reduced = [(math.prod(out), 0)], [(0, 0)]
     if not ordered:
         reduced.sort(key=lambda a: -a[1])
     reduced = merged(reduced)
     if len(kept) > 2 or len(reduced) > 2:
-        order = [d for d in range(len(axes)) if d not in gone] + sorted(gone)
-        x = x.permute(order).clone(memory_format=CONTIGUOUS)
-        n = math.prod([axes[d][0] for d in gone])
-        return x, [(x._numel // builtins.max(n, 1), n)], [(n, 1)]
-    return x, kept, reduced
-
-
-CONTIGUOUS = "contiguous_format"
-
-
-def fold(x, dims, keepdim, how: str, *, prepare="plain", finish="plain", acc=None, out=None, p=0.0, scale=1.0,
-         known=None, ordered=False):  # fmt: skip
-    """Reduce x over dims: combine `how`, each element prepared, the total finished (names in reduce_kernels).
-
-    acc, out: dtypes of the running total and of the result; known: a value per output that `prepare` looks at.
-    """
-    acc = acc or accumulator(x._dtype)
-    y = hooks.empty(reduced_shape(x._shape, dims, keepdim), out or acc)
-    if y._numel == 0:
-        return y
-    count = math.prod([x._shape[d] for d in dims])
-    if count == 0:
-        x, kept, reduced = x, [(y._numel, 0)], [(0, 0)]
-    else:
-        x, kept, reduced = geometry(x, dims, ordered)
+        return out, None
     (n1, s1), (n2, s2) = [(1, 0)] * (2 - len(reduced)) + reduced
     (no, so), (ni, si) = [(1, 0)] * (2 - len(kept)) + kept
     columns = ni > 1 and (si == 1 and (s2 != 1 or n2 < 8) or n2 < 16 <= ni)
@@ -104,23 +88,45 @@ def fold(x, dims, keepdim, how: str, *, prepare="plain", finish="plain", acc=Non
             part2 = -(-n2 // parts)
             part2 += -part2 % 64
             parts = -(-n2 // part2)
-    total = hooks.empty((parts, no * ni), acc) if parts > 1 else y
+    if parts <= 1:
+        parts, part1, part2 = 1, 0, 0
+    sizes = (no, ni, n1, n2, so, si, s1, s2, part1, part2, 0, *((blocks, WIDTH) if columns else ()))
+    unit = (si if columns else s2) == 1
+    return out, (columns, unit, tasks * parts, builtins.max(1, WORK // builtins.max(each, 1)), parts, no * ni, sizes)
+
+
+def rearranged(x, dims):
+    """A copy of x as a matrix whose rows are what is reduced over."""
+    gone = frozenset(dims)
+    n = math.prod([x._shape[d] for d in gone])
+    order = [d for d in range(len(x._shape)) if d not in gone] + sorted(gone)
+    return x.permute(order).clone(memory_format="contiguous_format").reshape(x._numel // builtins.max(n, 1), n)
+
+
+def fold(x, dims, keepdim, how: str, *, prepare="plain", finish="plain", acc=None, out=None, p=0.0, scale=1.0,
+         known=None, ordered=False):  # fmt: skip
+    """Reduce x over dims: combine `how`, each element prepared, the total finished (names in reduce_kernels).
+
+    acc, out: dtypes of the running total and of the result; known: a value per output that `prepare` looks at.
+    """
+    acc = acc or accumulator(x._dtype)
+    shape, walk = arrange(x._shape, x._strides, tuple(dims), keepdim, ordered)
+    y = hooks.empty(shape, out or acc)
+    if y._numel == 0:
+        return y
+    if walk is None:
+        x = rearranged(x, dims)
+        walk = arrange(x._shape, x._strides, (1,), False, ordered)[1]
+    columns, unit, extent, grain, parts, n, sizes = walk
+    total = hooks.empty((parts, n), acc) if parts > 1 else y
     m = x if known is None else known
     template = K.reduce_columns if columns else K.reduce_rows
     kernel = template(
         (total._dtype, x._dtype, m._dtype), fold=how, prepare=prepare, finish="plain" if parts > 1 else finish, acc=acc,
-        unit=(si if columns else s2) == 1, extra=known is not None,
+        unit=unit, extra=known is not None,
     )  # fmt: skip
-    if parts <= 1:
-        part1 = part2 = 0
-        parts = 1
-    more = (blocks, WIDTH) if columns else ()
-    kernel(
-        tasks * parts, builtins.max(1, WORK // builtins.max(each, 1)), total._ptr, x._ptr, m._ptr, p, scale,
-        no, ni, n1, n2, so, si, s1, s2, part1, part2, 0, *more,
-    )  # fmt: skip
+    kernel(extent, grain, total._ptr, x._ptr, m._ptr, p, scale, *sizes)
     if parts > 1:
-        n = no * ni
         kernel = K.reduce_columns(
             (y._dtype, acc, acc), fold=how, prepare="plain", finish=finish, acc=acc, unit=True, extra=False
         )
