@@ -12,6 +12,11 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.load_profile("repeatable")
 
 
+def pytest_addoption(parser):
+    """How often test_killed.py kills a training run."""
+    parser.addoption("--kills", type=int, default=4, help="how often a training run is killed (default 4)")
+
+
 @pytest.fixture
 def seed(request) -> int:
     """A number that depends on the test's name alone: the same alone, in any order, on any machine."""

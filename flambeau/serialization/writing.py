@@ -12,16 +12,21 @@ import io
 import os
 import pickle
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
+from flambeau.core import device as places
 from flambeau.core import dtypes as dt
 from flambeau.core.device import device as Device
 from flambeau.core.size import Size
-from flambeau.nn.parameter import Parameter
-from flambeau.serialization.names import STORAGE_OF, to_pytorch
+from flambeau.nn import functional
+from flambeau.nn.parameter import Parameter, UninitializedTensorMixin
+from flambeau.ops.random import Generator
+from flambeau.serialization.atomic import replaced
+from flambeau.serialization.names import NAMED_DTYPES, STORAGE_OF, to_pytorch
+from flambeau.tensor.storages import TypedStorage, UntypedStorage
 from flambeau.tensor.tensor import Tensor
 
 ALIGNMENT = 64
@@ -38,7 +43,7 @@ class Name:
 
 
 class Ref:
-    """A storage in the pickle."""
+    """A storage in the pickle, and the dtype it is read as (None: by bytes)."""
 
     def __init__(self, storage, dtype):
         self.storage, self.dtype = storage, dtype
@@ -49,8 +54,8 @@ class Writer(pickle._Pickler):  # type: ignore[name-defined] # the C pickler can
 
     dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
-    def __init__(self, file):
-        super().__init__(file, 2)
+    def __init__(self, file, protocol: int):
+        super().__init__(file, protocol)
         self.storages: dict[int, tuple[str, Any, Any]] = {}
 
     def save_name(self, obj: Name) -> None:
@@ -76,7 +81,8 @@ class Writer(pickle._Pickler):  # type: ignore[name-defined] # the C pickler can
                 "Cannot save multiple tensors or storages that view the same data as different types "
                 f"({dtype} and {obj.dtype}); clone() one of them first"
             )
-        return ("storage", Name("torch", STORAGE_OF[dtype]), key, "cpu", obj.storage.nbytes // dtype.itemsize)
+        kind = Name("torch.storage", "UntypedStorage") if dtype is None else Name("torch", STORAGE_OF[dtype])
+        return ("storage", kind, key, "cpu", obj.storage.nbytes // (1 if dtype is None else dtype.itemsize))
 
     def reducer_override(self, obj):
         if isinstance(obj, Tensor):
@@ -85,47 +91,74 @@ class Writer(pickle._Pickler):  # type: ignore[name-defined] # the C pickler can
             return Name("torch", "Size"), (tuple(obj),)
         if isinstance(obj, Device):
             return Name("torch", "device"), (obj.type,) if obj.index is None else (obj.type, obj.index)
+        if isinstance(obj, places.layout):
+            return Name("torch.serialization", "_get_layout"), (str(obj),)
+        if isinstance(obj, Generator):
+            return Name("torch._C", "Generator"), (Device("cpu"),), (obj.initial_seed(), None, obj.get_state())
         return NotImplemented
 
     def save(self, obj, save_persistent_id=True):
         if isinstance(obj, dt.dtype):  # a name, not a call
             obj = DTYPES[obj.name]
+        elif isinstance(obj, UntypedStorage):
+            obj = Ref(obj._all._storage, obj.dtype if isinstance(obj, TypedStorage) else None)
+        elif isinstance(obj, FunctionType) and hasattr(obj, "record"):
+            obj = Name("torch.nn.functional" if obj.__name__ in functional.__all__ else "torch", obj.__name__)
         return super().save(obj, save_persistent_id)
 
 
-DTYPES = {name: Name("torch", name) for name in (d.name for d in STORAGE_OF)}
+DTYPES = {d.name: Name("torch", d.name) for d in NAMED_DTYPES}
 
 
 def reduce_tensor(t: Tensor):
-    """PyTorch's recipe for a tensor or parameter."""
-    if t._dtype not in STORAGE_OF:
-        raise RuntimeError(f"save: tensors of {t._dtype} cannot be written in PyTorch's format")
+    """PyTorch's recipe for a tensor or parameter, with the attributes a program gave it."""
     hooks = collections.OrderedDict()
+    if isinstance(t, UninitializedTensorMixin):
+        return Name("torch.nn.parameter", type(t).__name__), (t._requires_grad, Device("cpu"), t._dtype)
+    attributes = {k: v for k, v in t.__dict__.items() if not k.startswith("_retains") and k != "_shared"}
     if isinstance(t, Parameter):
-        return Name("torch._utils", "_rebuild_parameter"), (t.detach(), t._requires_grad, hooks)
-    args = (Ref(t._storage, t._dtype), t._offset, tuple(t._shape), tuple(t._strides), t._requires_grad, hooks)
-    return Name("torch._utils", "_rebuild_tensor_v2"), args
+        args = (t.detach(), t._requires_grad, hooks)
+        if attributes:
+            return Name("torch._utils", "_rebuild_parameter_with_state"), (*args, attributes)
+        return Name("torch._utils", "_rebuild_parameter"), args
+    if t._grad_fn is not None and t._requires_grad:
+        t = t.detach().requires_grad_()  # as PyTorch: the values, wanting a gradient of their own
+    geometry = (t._offset, tuple(t._shape), tuple(t._strides), t._requires_grad, hooks)
+    if t.device.type == "meta":
+        rebuild, args = "_rebuild_meta_tensor_no_storage", (t._dtype, tuple(t._shape), tuple(t._strides), t._requires_grad)
+    elif t._dtype in STORAGE_OF:
+        rebuild, args = "_rebuild_tensor_v2", (Ref(t._storage, t._dtype), *geometry)
+    else:
+        rebuild, args = "_rebuild_tensor_v3", (Ref(t._storage, None), *geometry, t._dtype)
+    if not attributes:
+        return Name("torch._utils", rebuild), args
+    return Name("torch._tensor", "_rebuild_from_type_v2"), (Name("torch._utils", rebuild), Name("torch", "Tensor"), args, attributes)
 
 
 def add(archive: zipfile.ZipFile, name: str, data) -> None:
     """One entry, uncompressed, its bytes aligned in the file (so that they can be mapped)."""
+    size = memoryview(data).nbytes
     info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-    start = archive.fp.tell() + 30 + len(name.encode()) + 4  # type: ignore[union-attr]
+    info.file_size = size
+    large = size * 1.05 > zipfile.ZIP64_LIMIT  # zipfile adds 20 bytes to the header then
+    start = archive.fp.tell() + 30 + len(name.encode()) + 4 + 20 * large  # type: ignore[union-attr]
     padding = -start % ALIGNMENT
     info.extra = b"FB" + padding.to_bytes(2, "little") + b"Z" * padding
-    archive.writestr(info, data)
+    with archive.open(info, "w") as entry:
+        entry.write(data)
 
 
-def write_archive(obj, file, name: str) -> None:
+def write_archive(obj, file, name: str, protocol: int) -> None:
+    """The zip archive of an object."""
     buffer = io.BytesIO()
-    writer = Writer(buffer)
+    writer = Writer(buffer, protocol)
     writer.dump(obj)
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         add(archive, f"{name}/data.pkl", buffer.getvalue())
         add(archive, f"{name}/byteorder", sys.byteorder.encode())
         for key, storage, _ in writer.storages.values():
             raw = (ctypes.c_char * storage.nbytes).from_address(storage.ptr) if storage.nbytes else b""
-            add(archive, f"{name}/data/{key}", bytes(raw))
+            add(archive, f"{name}/data/{key}", memoryview(raw).cast("B"))
         add(archive, f"{name}/version", b"3\n")
 
 
@@ -138,31 +171,14 @@ def save(obj, f, pickle_module=None, pickle_protocol: int = 2, _use_new_zipfile_
     """
     if not _use_new_zipfile_serialization:
         raise NotImplementedError("save: the format from before PyTorch 1.6 is not written; leave out _use_new_zipfile_serialization")
-    if not isinstance(f, (str, os.PathLike)):
-        if not hasattr(f, "write"):
-            raise AttributeError(f"expected 'f' to be string, path, or a file-like object with a 'write' attribute, got {type(f).__name__}")
+    if not 2 <= pickle_protocol <= pickle.HIGHEST_PROTOCOL:
+        raise ValueError(f"save: pickle_protocol must be from 2 to {pickle.HIGHEST_PROTOCOL}, got {pickle_protocol}")
+    if isinstance(f, (str, os.PathLike)):
+        with replaced(f) as file:
+            write_archive(obj, file, Path(f).stem or "archive", pickle_protocol)
+    elif hasattr(f, "write"):
         buffer = io.BytesIO()
-        write_archive(obj, buffer, "archive")
-        f.write(buffer.getvalue())
-        return
-    path = Path(f)
-    if not path.parent.is_dir():
-        raise RuntimeError(f"Parent directory {path.parent} does not exist.")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write_archive(obj, file, path.stem or "archive")
-            file.flush()
-            os.fsync(file.fileno())
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        write_archive(obj, buffer, "archive", pickle_protocol)
+        f.write(buffer.getbuffer())
+    else:
+        raise AttributeError(f"expected 'f' to be string, path, or a file-like object with a 'write' attribute, got {type(f).__name__}")
