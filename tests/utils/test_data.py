@@ -79,10 +79,10 @@ def test_persistent_workers():
     loader = D.DataLoader(Numbers(), batch_size=4, num_workers=2, persistent_workers=True)
     first = iter(loader)
     next(first)  # an epoch left early
-    pids = [p.pid for p in loader._workers.processes]
+    pids = [w.process.pid for w in loader._workers.workers]
     for _ in range(2):
         assert sum(order(loader), []) == list(range(23))
-    assert [p.pid for p in loader._workers.processes] == pids
+    assert [w.process.pid for w in loader._workers.workers] == pids
 
 
 def test_failures_name_the_worker(monkeypatch):

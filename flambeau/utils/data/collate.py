@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import re
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from flambeau.tensor.interop import as_tensor, tensor
 from flambeau.tensor.tensor import Tensor
 
 _TEXT = re.compile(r"[SaUO]")
+LARGE = 4096  # bytes
+allocate: Any = None
+"""In a worker process: makes the tensor a batch is stacked into, in shared memory."""
 
 
 def default_convert(data):
@@ -40,6 +44,16 @@ def rebuilt(data, fn):
     return data
 
 
+def stacked(batch: list) -> Tensor:
+    """The tensors as one, in shared memory where that saves a copy."""
+    first = batch[0]
+    nbytes = first.numel() * first.dtype.itemsize * len(batch)
+    plain = allocate is not None and nbytes > LARGE and all(
+        type(t) is Tensor and t.dtype is first.dtype and t.shape == first.shape and not t.requires_grad for t in batch
+    )  # fmt: skip
+    return stack(batch, 0, out=allocate((len(batch), *first.shape), first.dtype)) if plain else stack(batch, 0)
+
+
 def default_collate(batch):
     """A list of samples as one batch: tensors, arrays and numbers stacked, containers element by element.
 
@@ -47,7 +61,7 @@ def default_collate(batch):
     """
     first = batch[0]
     if isinstance(first, Tensor):
-        return stack(batch, 0)
+        return stacked(batch)
     if isinstance(first, np.ndarray):
         if _TEXT.search(first.dtype.str):
             raise TypeError(f"default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {first.dtype}")

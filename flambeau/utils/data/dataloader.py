@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
-import queue
-import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +12,7 @@ from flambeau.ops.create import empty
 from flambeau.utils.data import worker as W
 from flambeau.utils.data.collate import default_collate, default_convert
 from flambeau.utils.data.dataset import IterableDataset
+from flambeau.utils.data.pool import Workers
 from flambeau.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 
 
@@ -76,18 +75,23 @@ class DataLoader:
         if collate_fn is None:
             collate_fn = default_convert if batch_sampler is None else default_collate
         self.collate_fn = collate_fn
-        self._workers: _Workers | None = None
+        self._workers: Workers | None = None
 
     def _indices(self) -> Iterator:
         return iter(self.sampler if self.batch_sampler is None else self.batch_sampler)
 
     def __iter__(self) -> Iterator[Any]:
+        if self.pin_memory:
+            warnings.warn(
+                "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be used.",
+                stacklevel=2,
+            )
         if self.num_workers == 0:
             return _Here(self)
         if not self.persistent_workers:
-            return _Workers(self)
-        if self._workers is None:
-            self._workers = _Workers(self)
+            return Workers(self, base_seed(self))
+        if self._workers is None or not self._workers.workers:  # none yet, or they failed
+            self._workers = Workers(self, base_seed(self))
         else:
             self._workers.restart()
         return self._workers
@@ -123,131 +127,5 @@ class _Here:
     def __next__(self):
         loader = self.loader
         indices = next(self.indices)
-        return W.fetch(loader.dataset, self.iterator, indices, loader.collate_fn, loader.batch_sampler is not None,
-                       loader.drop_last, loader.batch_size)  # fmt: skip
-
-
-class _Workers:
-    """Batches made by worker processes; task k goes to worker k mod n, and answers are given out in order."""
-
-    def __init__(self, loader: DataLoader):
-        self.loader = loader
-        context = loader.multiprocessing_context
-        if context is None or isinstance(context, str):
-            context = multiprocessing.get_context(context)
-        seed = base_seed(loader)
-        self.results = context.Queue()
-        self.tasks, self.processes = [], []
-        for i in range(loader.num_workers):
-            tasks = context.Queue()
-            process = context.Process(
-                target=W.run, daemon=True,
-                args=(loader.dataset, loader._iterable, tasks, self.results, loader.collate_fn,
-                      loader.batch_sampler is not None, loader.drop_last, seed, i, loader.num_workers,
-                      loader.worker_init_fn),
-            )  # fmt: skip
-            process.start()
-            self.tasks.append(tasks)
-            self.processes.append(process)
-        self.start()
-
-    def start(self) -> None:
-        """Begin an epoch: fill the workers' queues."""
-        self.indices = self.loader._indices()
-        self.sent = self.given = 0
-        self.waiting: dict[int, Any] = {}
-        self.owner: dict[int, int] = {}
-        self.active = [True] * len(self.processes)
-        for _ in range(self.loader.prefetch_factor * len(self.processes)):
-            self.send()
-
-    def restart(self) -> None:
-        """Another epoch of the same processes."""
-        while self.owner:  # answers of an epoch that was left early
-            number, _ = self.receive()
-            self.owner.pop(number, None)
-        for tasks in self.tasks:
-            tasks.put("again")
-        self.start()
-
-    def send(self) -> None:
-        """One more task, to the next worker that still has samples."""
-        if not any(self.active):
-            return
-        try:
-            indices = next(self.indices)
-        except StopIteration:
-            return
-        n = len(self.processes)
-        which = next(w % n for w in range(self.sent, self.sent + n) if self.active[w % n])
-        self.tasks[which].put((self.sent, indices))
-        self.owner[self.sent] = which
-        self.sent += 1
-
-    def receive(self):
-        """The next answer; an error if a worker died, or none came in time."""
-        limit = self.loader.timeout
-        start = time.monotonic()
-        while True:
-            try:
-                return self.results.get(timeout=min(limit, W.CHECK) if limit else W.CHECK)
-            except queue.Empty:
-                pass
-            dead = [p for i, p in enumerate(self.processes) if not p.is_alive() and self.active[i]]
-            if dead:
-                pids = ", ".join(str(p.pid) for p in dead)
-                codes = ", ".join(str(p.exitcode) for p in dead)
-                self.close()
-                raise RuntimeError(f"DataLoader worker (pid(s) {pids}) exited unexpectedly (exit code {codes})")
-            if limit and time.monotonic() - start >= limit:
-                raise RuntimeError(f"DataLoader timed out after {limit} seconds")
-
-    def __iter__(self):
-        return self
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __next__(self):
-        while True:
-            if self.given >= self.sent:
-                if not self.loader.persistent_workers:
-                    self.close()
-                raise StopIteration
-            if self.given in self.waiting:
-                data = self.waiting.pop(self.given)
-                self.given += 1
-                if isinstance(data, W.Ended):
-                    continue
-                self.send()
-                if isinstance(data, W.Failure):
-                    data.reraise()
-                return data
-            number, data = self.receive()
-            self.owner.pop(number, None)
-            if isinstance(data, W.Ended):
-                if self.active[data.worker]:
-                    self.active[data.worker] = False
-                self.send()
-            self.waiting[number] = data
-
-    def close(self) -> None:
-        """End the worker processes."""
-        processes, self.processes = self.processes, []
-        for tasks in self.tasks:
-            tasks.put(None)
-            tasks.cancel_join_thread()
-        self.results.cancel_join_thread()
-        for p in processes:
-            p.join(timeout=W.CHECK)
-            if p.is_alive():
-                p.terminate()
-
-    def __del__(self):
-        try:
-            if self.processes:
-                for p in self.processes:
-                    p.terminate()
-                self.close()
-        except Exception:  # the interpreter may be shutting down
-            pass
+        batched = loader.batch_sampler is not None
+        return W.fetch(loader.dataset, self.iterator, indices, loader.collate_fn, batched, loader.drop_last)

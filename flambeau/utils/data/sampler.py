@@ -71,8 +71,8 @@ class RandomSampler(Sampler[int]):
         else:
             for _ in range(count // n if n else 0):
                 yield from randperm(n, generator=generator).tolist()
-            if n and count % n:
-                yield from randperm(n, generator=generator).tolist()[: count % n]
+            # PyTorch draws this one even if none of it is needed, which a generator of one's own shows
+            yield from randperm(n, generator=generator).tolist()[: count % n if n else 0]
 
     def __len__(self) -> int:
         return self.num_samples

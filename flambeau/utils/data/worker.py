@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import queue
+import pickle
 import random
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+
+from flambeau.ops.random import manual_seed
+from flambeau.runtime.threads import set_num_threads
+from flambeau.utils.data import collate
+from flambeau.utils.data.transfer import Outbox, remove
 
 CHECK = 5.0  # seconds between looks at whether the other side is alive
 
@@ -39,13 +47,17 @@ class Failure:
 
     def __init__(self, where: str):
         kind, value, trace = sys.exc_info()
-        self.kind = kind
         self.text = "".join(traceback.format_exception(kind, value, trace))
         self.where = where
+        try:  # a class of a function's own cannot travel
+            self.kind = kind if pickle.loads(pickle.dumps(kind)) is kind else RuntimeError
+        except Exception:
+            self.kind = RuntimeError
+        self.name = kind.__name__ if kind else "an error"
 
     def reraise(self):
         """Raise it again, with the worker's traceback in its text."""
-        message = f"Caught {self.kind.__name__} {self.where}.\nOriginal {self.text}"
+        message = f"Caught {self.name} {self.where}.\nOriginal {self.text}"
         if self.kind is KeyError:
             message = KeyMessage(message)
         try:
@@ -62,6 +74,10 @@ class KeyMessage(str):
         return str(self)
 
 
+class Given:
+    """In the place of an answer that was given out before its turn."""
+
+
 class Ended:
     """An iterable data set's worker has no more samples."""
 
@@ -69,67 +85,102 @@ class Ended:
         self.worker = worker
 
 
-def fetch(dataset, iterator, indices, collate, batched: bool, drop_last: bool, batch_size):
-    """One batch (or sample)."""
+def fetch(dataset, iterator, indices, collate, batched: bool, drop_last: bool):
+    """One batch (or sample).
+
+    Errors:   StopIteration at the end of an iterable data set
+    """
     if iterator is not None:
         if not batched:
             return collate(next(iterator))
-        batch = []
-        for _ in indices:
-            try:
-                batch.append(next(iterator))
-            except StopIteration:
-                break
+        batch = list(itertools.islice(iterator, len(indices)))
         if not batch or drop_last and len(batch) < len(indices):
             raise StopIteration
         return collate(batch)
-    if not batched:
-        return collate(dataset[indices])
-    many = getattr(dataset, "__getitems__", None)
-    return collate(many(indices) if callable(many) else [dataset[i] for i in indices])
+    try:
+        if not batched:
+            return collate(dataset[indices])
+        many = getattr(dataset, "__getitems__", None)
+        return collate(many(indices) if callable(many) else [dataset[i] for i in indices])
+    except StopIteration as e:  # of the data set's own: no end of anything
+        raise RuntimeError(f"the data set raised StopIteration for {indices!r:.100}") from e
 
 
-def run(dataset, kind_iterable: bool, tasks, results, collate, batched: bool, drop_last: bool, base_seed: int, worker: int,
-        workers: int, init_fn) -> None:  # fmt: skip
-    """Take indices from `tasks`, put batches into `results`, until told to stop or the parent is gone."""
+@dataclass
+class Job:
+    """What a worker needs to know."""
+
+    dataset: Any
+    iterable: bool
+    collate: Any
+    batched: bool
+    drop_last: bool
+    base_seed: int
+    worker: int
+    workers: int
+    init_fn: Any
+    prefix: str  # of its shared blocks' names
+    parent: int = field(default_factory=os.getpid)
+
+
+def run(job: Job, tasks, results, others) -> None:
+    """Take indices from `tasks`, put batches into `results`, until told to stop or the parent is gone.
+
+    Args:     tasks, results: pipes' ends; others: the main process's ends, which a forked process has too
+    """
+    for end in others:
+        end.close()
+    outbox = Outbox(job.prefix)
+    collate.allocate = outbox.empty
+    try:
+        work(job, tasks, results, outbox)
+    except (KeyboardInterrupt, EOFError, BrokenPipeError):
+        pass  # the main process is told to stop as well, or gone
+    finally:
+        if os.getppid() != job.parent:
+            remove(job.prefix)
+
+
+def prepare(job: Job) -> None:
+    """Threads, seeds and what get_worker_info says."""
     global _info
-    from flambeau.ops.random import manual_seed
-    from flambeau.runtime.threads import set_num_threads
-
     set_num_threads(1)
-    seed = base_seed + worker
+    seed = job.base_seed + job.worker
     random.seed(seed)
     manual_seed(seed)
-    import numpy as np
-
     np.random.seed(seed % (1 << 32))  # noqa: NPY002 - user code may use the global generator
-    _info = WorkerInfo(worker, workers, seed, dataset)
-    parent, failed, iterator = os.getppid(), None, None
+    _info = WorkerInfo(job.worker, job.workers, seed, job.dataset)
+
+
+def work(job: Job, tasks, results, outbox: Outbox) -> None:
+    """The worker's loop."""
+    failed, iterator = None, None
+    where = f"in DataLoader worker process {job.worker}"
     try:
-        if init_fn is not None:
-            init_fn(worker)
-        iterator = iter(dataset) if kind_iterable else None
+        prepare(job)
+        if job.init_fn is not None:
+            job.init_fn(job.worker)
+        iterator = iter(job.dataset) if job.iterable else None
     except Exception:
-        failed = Failure(f"in DataLoader worker process {worker}")
+        failed = Failure(where)
     while True:
-        try:
-            task = tasks.get(timeout=CHECK)
-        except queue.Empty:
-            if os.getppid() != parent:
+        while not tasks.poll(CHECK):
+            if os.getppid() != job.parent:
                 return
-            continue
+        task = tasks.recv()
         if task is None:
             return
-        if task == "again":  # a new epoch of persistent workers
-            iterator = iter(dataset) if kind_iterable else None
+        number, indices, returned = task
+        outbox.returned(returned)
+        if number is None:  # a new epoch of persistent workers
+            iterator = iter(job.dataset) if job.iterable else None
             continue
-        number, indices = task
         try:
-            data = failed or fetch(dataset, iterator, indices, collate, batched, drop_last, None)
-            failed = None
+            data = failed or fetch(job.dataset, iterator, indices, job.collate, job.batched, job.drop_last)
+            message = outbox.pack((number, data))
         except StopIteration:
-            data = Ended(worker)
+            message = outbox.pack((number, Ended(job.worker)))
         except Exception:
-            data = Failure(f"in DataLoader worker process {worker}")
-        results.put((number, data))
-        del data, task
+            message = outbox.pack((number, Failure(where)))
+        failed = data = task = None
+        results.send_bytes(message)
