@@ -6,9 +6,14 @@ import statistics
 import time
 from collections.abc import Callable
 
+SETTLE = 0.004  # seconds: OpenMP's threads spin for about 2 ms after their last call, on the core the other side needs
+
 
 def interleaved(fns: dict[str, Callable], seconds: float, round_seconds: float) -> dict[str, list[float]]:
-    """{side: [seconds per call, ...]}: after warming up, rounds of `round_seconds`, one side after the other."""
+    """{side: [seconds per call, ...]}: after warming up, rounds of `round_seconds`, one side after the other.
+
+    Each round begins with calls that are not timed, until the other side's idle threads are asleep.
+    """
     for fn in fns.values():
         for _ in range(3):
             fn()
@@ -19,6 +24,9 @@ def interleaved(fns: dict[str, Callable], seconds: float, round_seconds: float) 
     begin = time.perf_counter()
     while time.perf_counter() - begin < seconds or min(map(len, times.values())) < 3:
         for side, fn in fns.items():
+            start = time.perf_counter()
+            while time.perf_counter() - start < SETTLE:
+                fn()
             start = time.perf_counter()
             for _ in range(count):
                 fn()

@@ -8,6 +8,7 @@ again, so the rounding of one is made good by the others. Named tables only are 
 
 from __future__ import annotations
 
+import math
 import runpy
 import struct
 import sys
@@ -148,18 +149,48 @@ table("LOG2_MEDIUM", lambda f: mp.log1p(f) / f / mp.log(2), LOW, HIGH, 13, weigh
 table("EXP2_MEDIUM", lambda r: mp.expm1(r * mp.log(2)) / r, -HALF, HALF, 7, weight=lambda r: r)
 table("SINH32", odd(mp.sinh), 0, 1, 4, weight=odd_weight(mp.sinh), bits=24)
 table("SINH64", odd(mp.sinh), 0, 1, 7, weight=odd_weight(mp.sinh), refit=3)
-table("TANH32", odd(mp.tanh), 0, mp.mpf("0.9") ** 2, 6, weight=odd_weight(mp.tanh), bits=24)
 SQ = (mp.pi / 2 * mp.mpf("1.0001")) ** 2
 table("SIN32", odd(mp.sin), 0, SQ, 4, weight=odd_weight(mp.sin), bits=24)
 table("SIN64", odd(mp.sin), 0, SQ, 8, weight=odd_weight(mp.sin), refit=3)
-table("ERF_SMALL32", lambda t: mp.erf(mp.sqrt(t)) / mp.sqrt(t) - 1, 0, mp.mpf("0.93") ** 2, 6,
-      weight=lambda t: mp.sqrt(t) / mp.erf(mp.sqrt(t)), bits=24)
-table("ERF_LARGE32", lambda t: mp.log(mp.erfc(t)), mp.mpf("0.92"), mp.mpf("3.95"), 9, weight=mp.erfc, bits=24)
 table("ERF_SMALL64", lambda t: mp.erf(mp.sqrt(t)) / mp.sqrt(t) - 1, 0, 1, 12,
       weight=lambda t: mp.sqrt(t) / mp.erf(mp.sqrt(t)), refit=3)
 table("ERF_LARGE64", lambda t: mp.log(mp.erfc(t)), 1, mp.mpf("5.95"), 21, weight=mp.erfc, refit=3)
 
+
+
+def pieces(f, width, n, fixed=(), end=None):
+    """32 polynomials of an odd function, coefficient by coefficient: f(k width + d) for |d| <= width / 2, k = 0 ... 31.
+
+    The first is of f(d)/d - 1, so that d is added last; the last is the constant `end` if given.
+    """
+    width = mp.mpf(width)
+    half = width / 2 * mp.mpf("1.001")
+    rows = []
+    for k in range(32):
+        if k == 31 and end is not None:
+            rows.append([end] + [0.0] * (n - 1))
+        elif k == 0:
+            first = fit(lambda t: f(t) / t - 1, 0, half, n - 1, weight=lambda t: t / f(t), bits=24, fixed=fixed)
+            rows.append([0.0, *first[0]])
+        else:
+            rows.append(fit(lambda t, c=width * k: f(c + t), -half, half, n, weight=lambda t, c=width * k: 1 / f(c + t), bits=24)[0])
+    return [rows[k][j] for j in range(n) for k in range(32)], math.nan, math.nan
+
+
+def piecewise(name, f, width, n, **kw):
+    """Declare such a table."""
+    A[name] = {"pieces": (f, width, n), "bits": 24, **kw}
+
+
+piecewise("TANH_PIECES32", mp.tanh, mp.mpf(9) / 32, 7, fixed=(0.0, 0.0), end=1.0)
+piecewise("ERF_PIECES32", mp.erf, mp.mpf(1) / 8, 6)
+
 T8 = (mp.sqrt(2) - 1) ** 2 * mp.mpf("1.001")  # tan(pi/8), squared
+table("ATAN32", odd(mp.atan), 0, 1, 8, weight=odd_weight(mp.atan), bits=24)
+table("SIN_MEDIUM", odd(mp.sin), 0, SQ, 4, weight=odd_weight(mp.sin), refit=0)
+QUARTER = (mp.pi / 4 * mp.mpf("1.0001")) ** 2
+table("SIN_SHORT", odd(mp.sin), 0, QUARTER, 3, weight=odd_weight(mp.sin), refit=0)
+table("COS_SHORT", lambda t: (mp.cos(mp.sqrt(t)) - 1) / t, 0, QUARTER, 4, weight=lambda t: t, refit=0)
 table("ATAN64", odd(mp.atan), 0, T8, 11, weight=odd_weight(mp.atan), refit=3)
 table("ASIN64", odd(mp.asin), 0, mp.mpf("0.2501"), 13, weight=odd_weight(mp.asin), refit=3)
 
@@ -290,7 +321,9 @@ def main(names):
     tables = {k: v for k, v in old.items() if k in A}
     for name, spec in A.items():
         if name not in tables or name in names or "all" in names:
-            c, ideal, got = fit(**spec)
+            several = spec.get("pieces")
+            rest = {k: v for k, v in spec.items() if k not in ("pieces", "bits")}
+            c, ideal, got = pieces(*several, **rest) if several else fit(**spec)
             print(f"{name}: 2^{ideal:.2f}, rounded 2^{got:.2f}", flush=True)
             tables[name] = tuple(c)
     with OUT.open("w", encoding="utf-8") as file:

@@ -94,6 +94,7 @@ class Emitter:
         self.lane_accs: dict = {}
         self.pointers: dict = {}
         self.expansions: dict[int, Expr] = {}
+        self.tables: dict = {}  # constants in memory: (type, values) -> name
 
     # text -----------------------------------------------------------------------------------------
     def temp(self, prefix: str = "t") -> str:
@@ -175,9 +176,14 @@ class Emitter:
                     scope.put(e.uid, *found)
                     stack.pop()
                 continue
-            missing = [a for a in e.args if self._known(scope, a, base) is None]
+            rare = e.op == "rarely"
+            missing = [a for a in (e.args[::2] if rare else e.args) if self._known(scope, a, base) is None]
             if missing:
                 stack.extend(missing)
+                continue
+            if rare:
+                scope.put(e.uid, *self.rarely(e, base))
+                stack.pop()
                 continue
             operands = [self._known(scope, a, base) for a in e.args]
             scope.put(e.uid, *self.primitive(e, operands))
@@ -193,6 +199,87 @@ class Emitter:
             if found is not None and found[1] != 1:
                 found = None
         return found
+
+    def rarely(self, e: Expr, base: bool) -> tuple[str, int]:
+        """A select whose first value is worked out behind a branch, if any lane needs it."""
+        (cond, cw), (usual, uw) = self.value(e.args[0], base), self.value(e.args[2], base)
+        width, t = max(cw, uw, 1 if base else self.width), llvm_type(e.dtype)
+        tv = self.vtype(t, width)
+        usual = usual if uw == width else self.splat(usual, t, width)
+        any_ = cond if cw == 1 else self.call(f"llvm.vector.reduce.or.v{cw}i1", "i1", (self.vtype("i1", cw), cond))
+        n, slot = self.temp("r")[2:], self.slot(t, width)
+        self.do(f"store {tv} {usual}, ptr {slot}")
+        self.do(f"br i1 {any_}, label %rare{n}, label %usual{n}")
+        self.label(f"rare{n}")
+        with self.frame():
+            text, w = self.value(e.args[1], base)
+            text = text if w == width else self.splat(text, t, width)
+            ct = self.vtype("i1", cw)
+            text = self.op(f"select {ct} {cond}, {tv} {text}, {tv} {usual}")
+            self.do(f"store {tv} {text}, ptr {slot}")
+        self.do(f"br label %usual{n}")
+        self.label(f"usual{n}")
+        return self.op(f"load {tv}, ptr {slot}"), width
+
+    def by_registers(self, scalar: str, width: int, each, *vectors: tuple[str, str]) -> str:
+        """each(piece, ...) of vectors cut into whole registers, joined again; narrower ones are padded."""
+        lanes = self.target.vector_bytes // (8 if scalar == "double" else 4)
+        pieces = []
+        for start in range(0, width, lanes):
+            pick = ", ".join(f"i32 {min(i, width - 1)}" for i in range(start, start + lanes))
+            parts = [
+                self.op(f"shufflevector <{width} x {t}> {v}, <{width} x {t}> poison, <{lanes} x i32> <{pick}>")
+                for t, v in vectors
+            ]
+            pieces.append(each(*parts))
+        have = lanes
+        while len(pieces) > 1:
+            every = ", ".join(f"i32 {i}" for i in range(2 * have))
+            v = f"<{have} x {scalar}>"
+            pieces = [
+                self.op(f"shufflevector {v} {a}, {v} {b}, <{2 * have} x i32> <{every}>")
+                for a, b in zip(pieces[::2], pieces[1::2], strict=True)
+            ]
+            have *= 2
+        if have == width:
+            return pieces[0]
+        pick = ", ".join(f"i32 {i}" for i in range(width))
+        v = f"<{have} x {scalar}>"
+        return self.op(f"shufflevector {v} {pieces[0]}, {v} poison, <{width} x i32> <{pick}>")
+
+    def lookup(self, e: Expr, index: str, width: int) -> str:
+        """An entry of a constant table: by permuting registers where the target can, else from memory."""
+        t, table = llvm_type(e.dtype), e.attr
+        entries = [f"{t} {literal(x, e.dtype)}" for x in table]
+        it = llvm_type(e.args[0].dtype)
+        if self.target.permutes and width > 1 and (t, it, len(table)) == ("float", "i32", 32):
+            permuted = self.permuted_32 if self.target.permutes == 32 else self.permuted_8
+            return self.by_registers(t, width, lambda at: permuted(entries, at), ("i32", index))
+        name = self.tables.setdefault((t, table), f"@table{len(self.tables)}")
+        iv = self.vtype(it, width)
+        at = self.op(f"and {iv} {index}, {self.number(it, len(table) - 1, width)}")
+        where = self.op(f"getelementptr {t}, ptr {name}, {iv} {at}")
+        size = e.dtype.itemsize
+        return self.op(f"load {t}, ptr {where}, align {size}") if width == 1 else self.gather(where, t, width, size)
+
+    def permuted_32(self, entries: list, at: str) -> str:
+        """16 lanes chosen from 32 floats."""
+        v, low, high = "<16 x float>", f"<{', '.join(entries[:16])}>", f"<{', '.join(entries[16:])}>"
+        return self.call("llvm.x86.avx512.vpermi2var.ps.512", v, (v, low), ("<16 x i32>", at), (v, high))
+
+    def permuted_8(self, entries: list, at: str) -> str:
+        """8 lanes chosen from 32 floats: from each eight by the low bits, among those by the bits above."""
+        v, vi = "<8 x float>", "<8 x i32>"
+        found = [
+            self.call("llvm.x86.avx2.permps", v, (v, f"<{', '.join(entries[i : i + 8])}>"), (vi, at)) for i in range(0, 32, 8)
+        ]
+        for bit in (8, 16):
+            low = self.op(f"and {vi} {at}, {self.number('i32', bit, 8)}")
+            high = self.op(f"icmp ne {vi} {low}, zeroinitializer")
+            found = [
+                self.op(f"select <8 x i1> {high}, {v} {b}, {v} {a}") for a, b in zip(found[::2], found[1::2], strict=True)
+            ]
+        return found[0]
 
     def scalar(self, e: Expr, what: str) -> str:
         """The text of an expression that must be uniform."""
@@ -222,6 +309,8 @@ class Emitter:
             return self.op(f"select {ct} {texts[0]}, {tv} {texts[1]}, {tv} {texts[2]}"), width
         if e.op == "cast":
             return self.cast(texts[0], e.args[0].dtype, e.dtype, width), width
+        if e.op == "lookup":
+            return self.lookup(e, texts[0], width), width
         if e.op == "bitcast":
             to = self.vtype(llvm_type(e.dtype), width)
             return (texts[0] if to == tv else self.op(f"bitcast {tv} {texts[0]} to {to}")), width
@@ -825,7 +914,7 @@ class Emitter:
         self.scope.put(self.program.worker.uid, "%worker", 1)
         self.block(self.program.body)
         body = "\n".join(self.allocas + self.lines)
-        declares = "\n".join(self.declared.values())
+        declares = "\n".join([*self.declared.values(), *map(table_text, self.tables.items())])
         width = 8 * self.target.vector_bytes
         return (
             f"define void @{self.name}(ptr noalias readonly %args, i64 %begin, i64 %end, i64 %worker) #0 {{\n"
@@ -942,8 +1031,38 @@ def _flag(name: str):
     return emit
 
 
+def _scalef(m: Emitter, e, v, t, tv, w):
+    """x * 2^n: one instruction with AVX-512, else two exact factors, of which only the last can round."""
+    if m.target.permutes == 32 and w > 1:
+        lanes, kind, bits = (8, "pd", "i8") if t == "double" else (16, "ps", "i16")
+        whole = f"<{lanes} x {t}>"
+
+        def scaled(x, n):
+            return m.call(f"llvm.x86.avx512.mask.scalef.{kind}.512", whole, (whole, x), (whole, n),
+                          (whole, "zeroinitializer"), (bits, "-1"), ("i32", "4"))  # fmt: skip
+
+        return m.by_registers(t, w, scaled, (t, v[0]), (t, v[1]))
+    it, mantissa, bias = ("i64", 52, 1023) if t == "double" else ("i32", 23, 127)
+    ti = m.vtype(it, w)
+    n = m.op(f"fptosi {tv} {v[1]} to {ti}")
+    half = m.op(f"ashr {ti} {n}, {m.number(it, 1, w)}")
+    x = v[0]
+    for part in (half, m.op(f"sub {ti} {n}, {half}")):
+        biased = m.op(f"add {ti} {part}, {m.number(it, bias, w)}")
+        bits = m.op(f"shl {ti} {biased}, {m.number(it, mantissa, w)}")
+        x = m.op(f"fmul {tv} {x}, {m.op(f'bitcast {ti} {bits} to {tv}')}")
+    return x
+
+
+def table_text(item) -> str:
+    """A constant table's definition."""
+    (t, values), name = item
+    dtype = {"float": dt.float32, "double": dt.float64}[t]
+    return f"{name} = private constant [{len(values)} x {t}] [{', '.join(f'{t} {literal(x, dtype)}' for x in values)}]"
+
+
 FLOAT = {
-    "add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "rem": "frem", "fma": "llvm.fma",
+    "scalef": _scalef, "add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "rem": "frem", "fma": "llvm.fma",
     "neg": "fneg", "abs": "llvm.fabs", "sqrt": "llvm.sqrt", "floor": "llvm.floor", "ceil": "llvm.ceil",
     "trunc": "llvm.trunc", "rint": "llvm.roundeven", "copysign": "llvm.copysign",
     "min": _extreme("olt"), "max": _extreme("ogt"),

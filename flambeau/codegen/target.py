@@ -16,6 +16,7 @@ class Target:
     name: str
     vector_bytes: int  # of one register
     masks: bool  # lane-masked loads and stores are cheap for 1- to 8-byte elements
+    permutes: int = 0  # floats that one instruction can choose from by lane; with 32, x * 2^n is one too (AVX-512)
 
 
 SCALAR = Target("scalar", 4, False)
@@ -37,7 +38,7 @@ def host() -> Target:
     """The machine this process runs on."""
     have = features()
     if have.get("avx512f") and have.get("avx512bw") and have.get("avx512vl"):
-        return Target("avx512", 64, True)
+        return Target("avx512", 64, True, 32)
     if have.get("avx2") and not 0 < config.vector_bits < 256:
-        return Target("avx2", 32, False)
+        return Target("avx2", 32, False, 8)
     return Target(platform.machine(), 16, False)

@@ -120,7 +120,7 @@ PRIMITIVES: dict[str, Callable] = {
     "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "copysign": np.copysign,
     "min": np.minimum, "max": np.maximum,
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
-    "select": np.where,
+    "select": np.where, "rarely": np.where, "scalef": lambda x, n: np.ldexp(x, n.astype(np.int32)),
     "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
     "shl": _shift(True), "shr": _shift(False), "clz": _leading_zeros,
     "popcount": lambda a: np.bitwise_count(a.view(f"u{a.dtype.itemsize}")).astype(a.dtype),
@@ -144,6 +144,8 @@ def apply(e: Expr, operands: list[np.ndarray]) -> np.ndarray:
         return convert(operands[0], e.dtype)
     if e.op == "bitcast":
         return operands[0].view(NUMPY[e.dtype])
+    if e.op == "lookup":
+        return np.array(e.attr, NUMPY[e.dtype])[operands[0] & (len(e.attr) - 1)]
     return np.asarray(PRIMITIVES[e.op](*operands))
 
 

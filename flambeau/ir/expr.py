@@ -26,6 +26,9 @@ PRIMITIVES: dict[str, int] = {
     "and": 2, "or": 2, "xor": 2, "not": 1, "shl": 2, "shr": 2, "popcount": 1, "clz": 1,
     # dtype changes: value (`cast`, float -> int saturates nothing: caller's duty) and bit pattern
     "cast": 1, "bitcast": 1,
+    # what vector maths is made of: x * 2^n for a whole float n, rounded once; the entry (low bits of an integer) of a
+    # table of constants; and (cond, a, b): a where cond, else b, a being worked out only where some lane needs it
+    "scalef": 2, "lookup": 1, "rarely": 3,
 }  # fmt: skip
 
 # Named mathematics, expanded by codegen.maths. Operand count as above.
@@ -389,6 +392,22 @@ def maximum(a, b):
     """The larger; NaN if either is."""
     a, b = _pair(a, b)
     return node("max", (a, b), a.dtype)
+
+
+def rarely(cond, a, b):
+    """a where cond is true, else b; a costs nothing while cond is false in all lanes."""
+    a, b = _pair(a, b)
+    return node("rarely", (cond, a, b), a.dtype)
+
+
+def scalef(x, n):
+    """x * 2^n for a whole float n, with one rounding (denormals too)."""
+    return node("scalef", _pair(x, n), x.dtype)
+
+
+def lookup(index, table, dtype):
+    """The entry of a table of constants (a power of two of them) that the index's low bits name."""
+    return node("lookup", (index,), dtype, tuple(table))
 
 
 def fma(a, b, c):

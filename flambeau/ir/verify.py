@@ -21,7 +21,7 @@ COMPUTED = {dt.bool, dt.float32, dt.float64, dt.uint8, dt.uint16, dt.uint32, dt.
 COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
 BITS = {"and", "or", "xor", "not"}
 INTEGERS = {"shl", "shr", "popcount", "clz"}
-FLOATS = {"sqrt", "floor", "ceil", "trunc", "rint", "copysign"}
+FLOATS = {"sqrt", "floor", "ceil", "trunc", "rint", "copysign", "scalef"}
 NUMBERS = {"div", "rem", "fma"}  # and not booleans, as + * - are
 FOLDS = {"add", "mul", "min", "max", "and", "or", "xor"}
 
@@ -49,7 +49,10 @@ def mistake(e: Expr) -> str | None:
         return None
     if e.op == "bitcast":
         return None if dtypes[0].itemsize == d.itemsize and dt.bool not in (d, dtypes[0]) else "a bitcast between sizes"
-    if e.op == "select":
+    if e.op == "lookup":
+        power = isinstance(e.attr, tuple) and len(e.attr) > 1 and not len(e.attr) & len(e.attr) - 1
+        return None if dtypes[0].kind in "iu" and d.kind == "f" and power else "a lookup takes an integer and 2^k floats"
+    if e.op in ("select", "rarely"):
         good = dtypes[0] is dt.bool and dtypes[1] is dtypes[2] is d
     elif e.op in COMPARISONS:
         good = dtypes[0] is dtypes[1] and d is dt.bool

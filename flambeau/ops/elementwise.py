@@ -102,7 +102,8 @@ class Plan:
         if layout[0] == "dense":
             uniform = layout[1]
             zero = E.const(0, dt.int64)
-            with k.parallel(vector=True, unroll=self.op.option("unroll", 1)) as i:
+            # two vectors at a time hide the latencies of a polynomial; more would only be longer to compile
+            with k.parallel(vector=True, unroll=2 if 4 <= self.op.option("cost", 1) <= 6 else 1) as i:
                 element([], lambda j: zero if j >= len(outs) and uniform[j - len(outs)] else i)
         else:
             self.strided(k, param, layout, len(outs) + len(tensors), element)

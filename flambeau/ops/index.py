@@ -129,11 +129,14 @@ def scatter_into(y, dim: int, index, src, reduce: str) -> None:
         return [v for d, v in enumerate(t) if d != dim]
 
     flag = N.Flag()
-    k = N.scatter_nest((y._dtype, index._dtype), dims=len(ishape), reduce=reduce, scalar=scalar)
+    columns = dim != len(ishape) - 1 and istrides[-1] == 1 and ishape[-1] >= 16
+    k = N.scatter_nest((y._dtype, index._dtype), dims=len(ishape), reduce=reduce, scalar=scalar, columns=columns)
     n = ishape[dim]
-    rows = math.prod(others(ishape))
-    k(rows, max(1, WORK // max(1, n)), y._ptr, index._ptr, flag.ptr, src._ptr, n, yshape[dim], ystrides[dim],
-      istrides[dim], xstrides[dim], *others(ishape), *others(ystrides), *others(istrides), *others(xstrides))  # fmt: skip
+    width = 1 if not columns else max(64, -(-ishape[-1] // 16))
+    rows = math.prod(others(ishape)) if not columns else math.prod(others(ishape)[:-1]) * -(-ishape[-1] // width)
+    k(rows, max(1, WORK // max(1, n * width)), y._ptr, index._ptr, flag.ptr, src._ptr, n, yshape[dim], ystrides[dim],
+      istrides[dim], xstrides[dim], *others(ishape), *others(ystrides), *others(istrides), *others(xstrides),
+      width)  # fmt: skip
     flag.check("scatter", dim, yshape[dim], RuntimeError)
 
 
@@ -288,36 +291,64 @@ def put_offsets(x, off, inner_shape, inner_strides, values, how: str) -> None:
 
 
 def move_offsets(y, x, off, inner_shape, inner_strides, how: str) -> None:
+    """Between the rows of y, dense, and x's inner blocks at offsets: "take" them, or put them ("set", "sum", ...)."""
     off = off if off._dense else off.contiguous()
     rows = off._numel
     block = math.prod(inner_shape)
+    if block == 1:
+        if how == "take":
+            N.take_elements((x._dtype, x._dtype, dt.int64))(rows, WORK // 4, y._ptr, x._ptr, off._ptr)
+        else:
+            N.put_elements((x._dtype, x._dtype, dt.int64), put=how)(1, 1, x._ptr, y._ptr, off._ptr, rows)
+        return
     sizes, (ys, xs) = S.coalesce(
         tuple(inner_shape), (S.contiguous_strides(tuple(inner_shape)), tuple(inner_strides))
     )
-    k = N.rows_nest((x._dtype,), dims=len(sizes), put=how)
+    unit = ys[-1] == xs[-1] == 1
     n, outer = sizes[-1], math.prod(sizes[:-1])
     common = (y._ptr, x._ptr, off._ptr, n, block, *sizes[:-1], *ys, *xs, outer)
     if how == "take":
+        k = N.take_rows((x._dtype,), dims=len(sizes), unit=unit)
         k(rows * outer, max(1, WORK // n), *common)
-    else:
-        k(outer, max(1, WORK // (n * rows)), *common, rows)
+        return
+    width = max(128, -(-n // 16))  # a line's neighbours stay with one thread
+    pieces = -(-n // width)
+    k = N.put_rows((x._dtype,), dims=len(sizes), put=how, unit=unit)
+    k(outer * pieces, max(1, WORK // (min(n, width) * rows)), *common, rows, width, pieces)
 
 
-def offsets_of(indices, sizes, strides, name: str):
-    """The sum of index * stride over broadcast index tensors, with each index checked (and wrapped)."""
-    total = None
-    for i, size, stride, dim in zip(indices, sizes, strides, range(len(sizes)), strict=True):
-        i = i if i._dtype is dt.int64 else i.to(dt.int64)
-        if i._numel:
-            low, high = int(i.min().item()), int(i.max().item())
-            if low < -size or high >= size:
-                bad = low if low < -size else high
-                raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {size} ({name})")
-            if low < 0:
-                i = i.remainder(size)
-        part = i * stride
-        total = part if total is None else total + part
-    return total
+def offsets_of(indices, sizes, strides, name: str, *, wrap: bool = True, dims=None, error=None):
+    """The sum of index * stride over broadcast index tensors, each index checked (and wrapped, if so asked).
+
+    error(index, dim, size): what is raised for one out of range.
+    """
+    shape = S.broadcast_shapes(name, *[tuple(i._shape) for i in indices]) if len(indices) > 1 else indices[0]._shape
+    off = hooks.empty(shape, dt.int64)
+    n, more = off._numel, False
+    for at, (i, size, stride) in enumerate(zip(indices, sizes, strides, strict=True)):
+        if n:
+            i = (i if i._shape == shape else i.expand(shape)).contiguous()
+            flag = N.Flag()
+            k = N.add_offsets((dt.int64, i._dtype, dt.int64), wrap=wrap, more=more)
+            k(-(-n // N.BLOCK), 4, off._ptr, i._ptr, flag.ptr, n, size, stride)
+            if flag.cell.value != N.Flag.NONE:
+                low, high = int(i.min().item()), int(i.max().item())
+                bad = low if low < (-size if wrap else 0) else high
+                dim = at if dims is None else dims[at]
+                raise (error or out_of_bounds(name))(bad, dim, size)
+            more = True
+    return off
+
+
+def out_of_bounds(name: str):
+    """IndexError in square brackets' words."""
+    return lambda bad, dim, size: IndexError(f"index {bad} is out of bounds for dimension {dim} with size {size} ({name})")
+
+
+def checked_offsets(name: str, index, size: int, stride: int, dim: int, wrap: bool = False):
+    """index * stride as int64, each index checked; the error names the op first."""
+    return offsets_of([index], [size], [stride], name, wrap=wrap, dims=[dim], error=lambda bad, dim, size: IndexError(
+        f"{name}(): index {bad} is out of bounds for dimension {dim} with size {size}"))  # fmt: skip
 
 
 @op(KERNEL)
@@ -339,18 +370,19 @@ def index_select(input, dim, index):
     out = hooks.empty(tuple(shape), input._dtype)
     if out._numel == 0 and (index._numel == 0 or 0 in input._shape[:dim] + input._shape[dim + 1 :]):
         return out
-    check_bounds("index_select", index, n, dim, wrap=False)
-    off = (index.to(dt.int64) * input._strides[dim]).contiguous()
-    # Rows are (outer position, index); the outer dims are walked one block at a time through views.
-    inner_shape = tuple(input._shape[dim + 1 :])
-    inner_strides = tuple(input._strides[dim + 1 :])
-    outer = tuple(input._shape[:dim])
-    if math.prod(outer) == 1:
-        move_offsets(out, input, off, inner_shape, inner_strides, "take")
+    outer = math.prod(input._shape[:dim])
+    x = input if outer == 1 or input._dense else input.contiguous()
+    off = checked_offsets("index_select", index.reshape(-1), n, x._strides[dim], dim)
+    if outer == 1:
+        move_offsets(out, x, off, tuple(x._shape[dim + 1 :]), tuple(x._strides[dim + 1 :]), "take")
         return out
-    base = outer_offsets(outer, input._strides[:dim])
-    every = base.reshape(-1, 1) + off.reshape(1, -1)
-    move_offsets(out, input, every, inner_shape, inner_strides, "take")
+    count, inner = off._numel, math.prod(x._shape[dim + 1 :])
+    if inner == 1:
+        k = N.take_picked((x._dtype, x._dtype, dt.int64))
+        k(outer, max(1, WORK // (4 * count)), out._ptr, x._ptr, off._ptr, count, n)
+    else:
+        k = N.take_columns((x._dtype, x._dtype, dt.int64))
+        k(outer * count, max(1, WORK // inner), out._ptr, x._ptr, off._ptr, count, inner, n * inner)
     return out
 
 
@@ -395,7 +427,7 @@ def index_changed(name: str, input, dim, index, source, how: str):
     copy_elements(out, input)
     shape, strides = at_least_1d(out)
     n = shape[dim]
-    check_bounds(name, index, n, dim, wrap=False)
+    off = checked_offsets(name, index.reshape(-1), n, strides[dim], dim)
     want = list(shape)
     want[dim] = index._numel
     if list(source._shape or (1,)) != want:
@@ -406,7 +438,6 @@ def index_changed(name: str, input, dim, index, source, how: str):
     if index._numel == 0 or source._numel == 0:
         return out
     source = (source.reshape(1) if not source._shape else source).movedim(dim, 0).contiguous()
-    off = (index.to(dt.int64).reshape(-1) * strides[dim]).contiguous()
     inner = [d for d in range(len(shape)) if d != dim]
     put_offsets(out, off, tuple(shape[d] for d in inner), tuple(strides[d] for d in inner), source, how)
     return out
@@ -492,12 +523,17 @@ def take(input, index):
     Source:   torch.take
     """
     check_index("take", index, (dt.int64,))
-    n = input._numel
-    check_bounds("take", index, n, 0, wrap=True)
-    flat = input.reshape(-1)
-    if index._numel:
-        index = index.remainder(n)
-    return flat.index_select(0, index.reshape(-1)).reshape(index._shape)
+    return taken(input.reshape(-1), index)
+
+
+@op(KERNEL, function=False, method=False, node="TakeBackward0")
+def taken(input, index):
+    """The elements of a vector at positions; see `take`."""
+    off = checked_offsets("take", index, input._numel, input._strides[0], 0, wrap=True)
+    return take_offsets(input, off, (), ())
+
+
+taken.derivative(input=lambda g, input_shape, index: g.new_zeros(input_shape).put(index, g, True))
 
 
 @op(COMPOSITE, inplace=True)
@@ -584,6 +620,15 @@ def nonzero_flat(x):
     return out
 
 
+def coordinates(flat, shape, rows: bool):
+    """The coordinates in a shape of two or more dims of flat positions: a row each, or a row per dim."""
+    n, dims = flat._numel, len(shape)
+    out = hooks.empty((n, dims) if rows else (dims, n), dt.int64)
+    if n:
+        N.unravel((), dims=dims)(n, WORK, out._ptr, flat._ptr, dims if rows else 1, 1 if rows else n, *shape)
+    return out
+
+
 @op(COMPOSITE)
 def nonzero(input, *, as_tuple=False):
     """The positions of non-zero elements, one row each (or one tensor per dimension).
@@ -599,18 +644,9 @@ def nonzero(input, *, as_tuple=False):
             x, shape = x.reshape(1), (1,)
         x = x if x._dense else x.contiguous()
         flat = nonzero_flat(x) if x._numel else hooks.empty((0,), dt.int64)
-        columns = []
-        for n in reversed(shape):
-            columns.append(flat.remainder(n) if n else flat)
-            flat = flat.div(n, rounding_mode="floor") if n else flat
-        columns.reverse()
         if as_tuple:
-            return tuple(columns)
-        if not columns:
-            return hooks.empty((flat._numel, 0), dt.int64)
-        from flambeau.ops.join import stack
-
-        return stack(columns, 1)
+            return coordinates(flat, shape, False).unbind(0) if len(shape) > 1 else (flat,)
+        return coordinates(flat, shape, True) if len(shape) > 1 else flat.unsqueeze(1) if shape else flat.new_empty((flat._numel, 0))
     finally:
         state.grad = with_grad
 

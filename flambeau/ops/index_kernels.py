@@ -121,55 +121,152 @@ def combine(old, new, reduce: str):
     return E.maximum(old, new) if reduce == "amax" else E.minimum(old, new)
 
 
-def _scatter(k, ptr, ints, dtypes, *, dims: int, reduce: str, scalar: bool):
-    """y[pos with index[pos] at dim] (reduce)= x[pos]; other dims in parallel, dim in order: deterministic."""
+def _scatter(k, ptr, ints, dtypes, *, dims: int, reduce: str, scalar: bool, columns: bool):
+    """y[pos with index[pos] at dim] (reduce)= x[pos]; other dims in parallel, dim in order: deterministic.
+
+    columns: the last of the other dims, dense, is walked in pieces inside, so that memory is read in order.
+    """
     y, idx, flag = ptr("y", dtypes[0]), ptr("idx", dtypes[1]), ptr("flag", dt.int64)
     x = ptr("x", dtypes[0])
     n, size, ydim, idim, xdim = ints("n"), ints("size"), ints("ydim"), ints("idim"), ints("xdim")
     sizes = ints("m", dims - 1)  # the other dims
     ys, is_, xs = ints("ys", dims - 1), ints("is", dims - 1), ints("xs", dims - 1)
+    width = ints("width")
+
+    def one(yo, io, xo, j):
+        i = E.cast(idx[io + j * idim], dt.int64)
+        safe, bad = checked(k, i, size, flag, wrap=False)
+        with k.if_(bad):
+            flag[0] = i
+        with k.else_():
+            at = yo + safe * ydim
+            v = x[0] if scalar else x[xo + j * xdim]
+            y[at] = combine(y[at], v, reduce) if reduce != "set" else v
+
     with k.parallel() as row:
-        yo, io, xo = walk(row, sizes, [ys, is_, xs])
-        with k.seq(n) as j:
-            i = E.cast(idx[io + j * idim], dt.int64)
-            safe, bad = checked(k, i, size, flag, wrap=False)
-            with k.if_(bad):
-                flag[0] = i
-            with k.else_():
-                at = yo + safe * ydim
-                v = x[0] if scalar else x[xo + j * xdim]
-                y[at] = combine(y[at], v, reduce) if reduce != "set" else v
+        if not columns:
+            yo, io, xo = walk(row, sizes, [ys, is_, xs])
+            with k.seq(n) as j:
+                one(yo, io, xo, j)
+        else:
+            pieces = (sizes[-1] + width - 1) // width
+            outer = row // pieces
+            lo = (row - outer * pieces) * width
+            yo, io, xo = walk(outer, sizes[:-1], [ys[:-1], is_[:-1], xs[:-1]])
+            with k.seq(n) as j, k.seq(lo, E.minimum(lo + width, sizes[-1])) as c:
+                one(yo + c * ys[-1], io + c * is_[-1], xo + c * xs[-1], j)
 
 
-def _rows_by_offset(k, ptr, ints, dtypes, *, dims: int, put: str):
-    """Move the inner block of `dims` dimensions at offset off[j] of x to (or, put, from) row j of y."""
+def _take_rows(k, ptr, ints, dtypes, *, dims: int, unit: bool):
+    """Row j of y = the inner block of `dims` dimensions at offset off[j] of x; unit: its last dim is dense in both."""
     y, x, off = ptr("y", dtypes[0]), ptr("x", dtypes[0]), ptr("off", dt.int64)
     n, yrow = ints("n"), ints("yrow")
     sizes = ints("m", dims - 1)
     ys, xs = ints("ys", dims), ints("xs", dims)
     inner = ints("inner")  # product of sizes: blocks of n per row j
-    if put == "take":
-        with k.parallel() as block:
-            j = block // inner
-            yo, xo = walk(block - j * inner, sizes, [ys, xs])
-            base = xo + off[j]
-            with k.vector(n) as i:
-                y[yo + j * yrow + i * ys[-1]] = x[base + i * xs[-1]]
-        return
-    rows = ints("rows")
-    with k.parallel() as block:  # columns in parallel, rows in order: duplicates meet in order
+    with k.parallel() as block:
+        j = block // inner if dims > 1 else block
+        yo, xo = walk(block - j * inner, sizes, [ys, xs]) if dims > 1 else (E.const(0, dt.int64),) * 2
+        row, source = y.at(yo + j * yrow), x.at(xo + off[j])
+        with k.vector(n, unroll=4 if unit else 1) as i:
+            row[i if unit else i * ys[-1]] = source[i if unit else i * xs[-1]]
+
+
+def _put_rows(k, ptr, ints, dtypes, *, dims: int, put: str, unit: bool):
+    """The other way, the rows in order so that duplicates meet in order: inner positions and columns are parallel."""
+    y, x, off = ptr("y", dtypes[0]), ptr("x", dtypes[0]), ptr("off", dt.int64)
+    n, yrow = ints("n"), ints("yrow")
+    sizes = ints("m", dims - 1)
+    ys, xs = ints("ys", dims), ints("xs", dims)
+    ints("inner")
+    rows, width, pieces = ints("rows"), ints("width"), ints("pieces")
+    with k.parallel() as task:
+        block = task // pieces
+        lo = (task - block * pieces) * width
+        hi = E.minimum(lo + width, n)
         yo, xo = walk(block, sizes, [ys, xs])
         with k.seq(rows) as j:
-            base = xo + off[j]
-            with k.vector(n) as i:
-                at = base + i * xs[-1]
-                v = y[yo + j * yrow + i * ys[-1]]
-                x[at] = v if put == "set" else combine(x[at], v, put)
+            row, target = y.at(yo + j * yrow), x.at(xo + off[j])
+            with k.vector(lo, hi, unroll=4 if unit else 1) as i:
+                at = i if unit else i * xs[-1]
+                v = row[i if unit else i * ys[-1]]
+                target[at] = v if put == "set" else combine(target[at], v, put)
+
+
+@kernel
+def take_elements(k, y: Ptr, x: Ptr, off: Ptr):
+    """y[j] = x[off[j]]."""
+    with k.parallel(vector=True) as j:
+        y[j] = x[off[j]]
+
+
+@kernel
+def put_elements(k, x: Ptr, y: Ptr, off: Ptr, n: Int, *, put: str):
+    """x[off[j]] (put)= y[j], in order."""
+    with k.parallel() as _, k.seq(n) as j:
+        at = off[j]
+        x[at] = y[j] if put == "set" else combine(x[at], y[j], put)
+
+
+@kernel
+def take_columns(k, y: Ptr, x: Ptr, off: Ptr, count: Int, n: Int, outer: Int):
+    """y[o, j, i] = x[o * outer + off[j] + i] for `count` offsets and n dense elements each; the launch counts (o, j)."""
+    with k.parallel() as t:
+        o = t // count
+        source, row = x.at(o * outer + off[t - o * count]), y.at(t * n)
+        with k.vector(n, unroll=4) as i:
+            row[i] = source[i]
+
+
+@kernel
+def take_picked(k, y: Ptr, x: Ptr, off: Ptr, count: Int, outer: Int):
+    """y[o, j] = x[o * outer + off[j]]; the launch counts o."""
+    with k.parallel() as o:
+        source, row = x.at(o * outer), y.at(o * count)
+        with k.vector(count) as j:
+            row[j] = source[off[j]]
+
+
+BLOCK = 4096
+
+
+@kernel
+def add_offsets(k, off: Ptr, index: Ptr, flag: Ptr, n: Int, size: Int, stride: Int, *, wrap: bool, more: bool):
+    """off (+= if more) index * stride, each index checked, negative ones counted from the end if wrap."""
+    with k.parallel() as b:
+        worst = k.acc("max", dt.int64, init=Flag.NONE)
+        with k.vector(b * BLOCK, E.minimum((b + 1) * BLOCK, n)) as j:
+            i = E.cast(index[j], dt.int64)
+            safe, bad = checked(k, i, size, flag, wrap)
+            worst.update(E.where(bad, i, E.const(Flag.NONE, dt.int64)))
+            off[j] = off[j] + safe * stride if more else safe * stride
+        with k.if_(worst.value != Flag.NONE):
+            flag[0] = worst.value
+
+
+def _unravel(k, ptr, ints, dtypes, *, dims: int):
+    """y[j, d] = the coordinates of flat position flat[j]; quotients in float64, exact below 2^53."""
+    y, flat = ptr("y", dt.int64), ptr("flat", dt.int64)
+    row, column = ints("row"), ints("column")  # y's strides
+    sizes = ints("m", dims)
+    with k.parallel(vector=True) as j:
+        rest = flat[j]
+        for d in range(dims - 1, 0, -1):
+            q = E.cast(E.cast(rest, dt.float64) / E.cast(sizes[d], dt.float64), dt.int64)  # rounded: perhaps one too many
+            q = E.where(q * sizes[d] > rest, q - 1, q)
+            y[j * row + d * column] = rest - q * sizes[d]
+            rest = q
+        y[j * row] = rest
 
 
 gather_nest = Nest("gather", _gather)
 scatter_nest = Nest("scatter", _scatter)
-rows_nest = Nest("rows_by_offset", _rows_by_offset)
+take_rows = Nest("take_rows", _take_rows)
+put_rows = Nest("put_rows", _put_rows)
+unravel = Nest("unravel", _unravel)
+
+
+PIECE = 1024
 
 
 @kernel
@@ -188,14 +285,22 @@ def count_true(k, counts: Ptr, x: Ptr, n: Int, block: Int):
 
 @kernel
 def fill_true(k, out: Ptr, starts: Ptr, x: Ptr, n: Int, block: Int):
-    """out[starts[b] ...] = flat positions of non-zero elements of block b, in order."""
+    """out[starts[b] ...] = flat positions of non-zero elements of block b, in order.
+
+    Without a branch: every position is written, and the place moves on where the element is not zero; hence the buffer.
+    """
+    found = k.local(PIECE + 1, dt.int64)
     with k.parallel() as b:
-        lo = b * block
-        hi = E.minimum(lo + block, n)
         at = k.var(starts[b])
-        with k.seq(lo, hi) as i:
-            v = x[i]
-            hit = ((v.re != 0) | (v.im != 0)) if isinstance(v, E.Complex) else (v != 0)
-            with k.if_(hit):
-                out[at.get()] = i
-                at.set(at.get() + 1)
+        end = E.minimum((b + 1) * block, n)
+        with k.seq(b * block, end, PIECE) as lo:
+            count = k.var(0)
+            with k.seq(lo, E.minimum(lo + PIECE, end)) as i:
+                v = x[i]
+                hit = ((v.re != 0) | (v.im != 0)) if isinstance(v, E.Complex) else (v != 0)
+                found[count.get()] = i
+                count.set(count.get() + E.cast(hit, dt.int64))
+            target = out.at(at.get())
+            with k.vector(count.get()) as j:
+                target[j] = found[j]
+            at.set(at.get() + count.get())

@@ -8,21 +8,16 @@ grad_fn names differ in PyTorch.
 from __future__ import annotations
 
 import builtins
-import functools
 import math
 
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
-from flambeau.ops import reduce_kernels as K
 from flambeau.ops.elementwise import SCALAR_NAMES
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
-
-WORK = 32768  # elements a thread, or one part of a split reduction, should at least have
-WIDTH = 64  # columns per task
-MANY = 64  # parallel tasks that are enough
+from flambeau.ops.reduce_plan import accumulator, fold, reduced_shape
 
 
-# the engine ---------------------------------------------------------------------------------------
+# dims and shapes ----------------------------------------------------------------------------------
 def wrap(name: str, dim, ndim: int) -> tuple:
     """Dims as a tuple of non-negative ints; None and () mean all."""
     if dim is None or dim.__class__ in (tuple, list) and not dim:
@@ -32,116 +27,6 @@ def wrap(name: str, dim, ndim: int) -> tuple:
         return (dim,) if ndim else ()
     dims = S.wrap_dims(tuple(dim), ndim, name)
     return dims if ndim else ()
-
-
-def reduced_shape(shape, dims, keepdim: bool) -> tuple:
-    """The shape that is left."""
-    gone = frozenset(dims)
-    if keepdim:
-        return tuple([1 if d in gone else n for d, n in enumerate(shape)])
-    return tuple([n for d, n in enumerate(shape) if d not in gone])
-
-
-def merged(axes: list) -> list:
-    """(size, stride) pairs with neighbours that make one run joined; sizes of 1 left out."""
-    out: list = []
-    for n, s in axes:
-        if n == 1:
-            continue
-        if out and out[-1][1] == n * s:
-            out[-1] = (out[-1][0] * n, s)
-        else:
-            out.append((n, s))
-    return out
-
-
-@functools.lru_cache(maxsize=4096)
-def arrange(shape: tuple, strides: tuple, dims: tuple, keepdim: bool, ordered: bool) -> tuple:
-    """(result shape, how a kernel walks there); the latter is None where x must be rearranged first.
-
-    How: (columns rather than rows, unit stride, extent, grain, parts, kept elements, the kernel's sizes and strides).
-    """
-    gone = frozenset(dims)
-    axes = list(zip(shape, strides, strict=True))
-    out = reduced_shape(shape, dims, keepdim)
-    kept = merged([a for d, a in enumerate(axes) if d not in gone])
-    reduced = [a for d, a in enumerate(axes) if d in gone]
-    if math.prod([n for n, _ in reduced]) == 0:
-        kept, reduced = [(math.prod(out), 0)], [(0, 0)]
-    if not ordered:
-        reduced.sort(key=lambda a: -a[1])
-    reduced = merged(reduced)
-    if len(kept) > 2 or len(reduced) > 2:
-        return out, None
-    (n1, s1), (n2, s2) = [(1, 0)] * (2 - len(reduced)) + reduced
-    (no, so), (ni, si) = [(1, 0)] * (2 - len(kept)) + kept
-    columns = ni > 1 and (si == 1 and (s2 != 1 or n2 < 8) or n2 < 16 <= ni)
-    blocks = -(-ni // WIDTH) if columns else ni
-    tasks, each = no * blocks, n1 * n2 * (WIDTH if columns else 1)
-    parts = part1 = part2 = 0
-    if tasks < MANY and tasks * each >= 2 * WORK:
-        parts = builtins.min(tasks * each // WORK, MANY // tasks)
-        if n1 >= parts:
-            part1 = -(-n1 // parts)
-            parts = -(-n1 // part1)
-        else:
-            part2 = -(-n2 // parts)
-            part2 += -part2 % 64
-            parts = -(-n2 // part2)
-    if parts <= 1:
-        parts, part1, part2 = 1, 0, 0
-    sizes = (no, ni, n1, n2, so, si, s1, s2, part1, part2, 0, *((blocks, WIDTH) if columns else ()))
-    unit = (si if columns else s2) == 1
-    return out, (columns, unit, tasks * parts, builtins.max(1, WORK // builtins.max(each, 1)), parts, no * ni, sizes)
-
-
-def rearranged(x, dims):
-    """A copy of x as a matrix whose rows are what is reduced over."""
-    gone = frozenset(dims)
-    n = math.prod([x._shape[d] for d in gone])
-    order = [d for d in range(len(x._shape)) if d not in gone] + sorted(gone)
-    return x.permute(order).clone(memory_format="contiguous_format").reshape(x._numel // builtins.max(n, 1), n)
-
-
-def fold(x, dims, keepdim, how: str, *, prepare="plain", finish="plain", acc=None, out=None, p=0.0, scale=1.0,
-         known=None, ordered=False):  # fmt: skip
-    """Reduce x over dims: combine `how`, each element prepared, the total finished (names in reduce_kernels).
-
-    acc, out: dtypes of the running total and of the result; known: a value per output that `prepare` looks at.
-    """
-    acc = acc or accumulator(x._dtype)
-    shape, walk = arrange(x._shape, x._strides, tuple(dims), keepdim, ordered)
-    y = hooks.empty(shape, out or acc)
-    if y._numel == 0:
-        return y
-    if walk is None:
-        x = rearranged(x, dims)
-        walk = arrange(x._shape, x._strides, (1,), False, ordered)[1]
-    columns, unit, extent, grain, parts, n, sizes = walk
-    total = hooks.empty((parts, n), acc) if parts > 1 else y
-    m = x if known is None else known
-    template = K.reduce_columns if columns else K.reduce_rows
-    kernel = template(
-        (total._dtype, x._dtype, m._dtype), fold=how, prepare=prepare, finish="plain" if parts > 1 else finish, acc=acc,
-        unit=unit, extra=known is not None,
-    )  # fmt: skip
-    kernel(extent, grain, total._ptr, x._ptr, m._ptr, p, scale, *sizes)
-    if parts > 1:
-        kernel = K.reduce_columns(
-            (y._dtype, acc, acc), fold=how, prepare="plain", finish=finish, acc=acc, unit=True, extra=False
-        )
-        blocks = -(-n // WIDTH)
-        kernel(
-            blocks, 8, y._ptr, total._ptr, total._ptr, p, scale, 1, n, 1, parts, 0, 1, 0, n, 0, 0, 0, blocks, WIDTH
-        )
-    return y
-
-
-def accumulator(d):
-    """What sums and products are kept in: float32 for halves, int64 for integers."""
-    if d.is_floating_point:
-        return dt.float32 if d.itemsize < 4 else d
-    return dt.int64
 
 
 def spread(g, shape, dims, keepdim):

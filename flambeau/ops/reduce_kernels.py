@@ -118,6 +118,21 @@ def reduce_rows(
 
 
 @kernel
+def reduce_short(
+    k, y: Ptr, x: Ptr, m: Ptr, p: Float, scale: Float, n: Int, stride: Int, step: Int,
+    *, fold: str, prepare: str, finish: str, acc, unit: bool, extra: bool, unroll: int,
+):  # fmt: skip
+    """Rows of up to BLOCK elements, `stride` apart, each in one go: no division, no parts."""
+    with k.parallel() as t:
+        row = x.at(t * stride)
+        known = m[t] if extra else None
+        total = k.acc(fold, acc)
+        with k.vector(n, unroll=unroll) as r:
+            total.update(element(row, r if unit else r * step, r, known, p, prepare, acc))
+        y[t] = FINISH[finish](total.value, scale)
+
+
+@kernel
 def reduce_columns(
     k, y: Ptr, x: Ptr, m: Ptr, p: Float, scale: Float, no: Int, ni: Int, n1: Int, n2: Int,
     so: Int, si: Int, s1: Int, s2: Int, part1: Int, part2: Int, first: Int, blocks: Int, width: Int,

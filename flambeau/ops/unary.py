@@ -94,6 +94,12 @@ def trigamma(x):
     return polygamma(1, x)
 
 
+# about twenty instructions each; the others go through float64 and take several times as many
+LIGHT = {
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan", "atan", "tanh", "sigmoid", "erf",
+}  # fmt: skip
+
+
 def _define(name: str, aliases: tuple, what: str, rule):
     primitive = getattr(E, name.removeprefix("special_"))
 
@@ -102,7 +108,8 @@ def _define(name: str, aliases: tuple, what: str, rule):
 
     body.__name__ = body.__qualname__ = name
     body.__doc__ = f"{what[0].upper()}{what[1:]}.\n\n    Source:   torch.{name.replace('special_', 'special.')}\n    "
-    made = op(POINTWISE, promote="float", aliases=aliases, cost=4, method=not name.startswith("special_"))(body)
+    cost = 4 if name in LIGHT else 16
+    made = op(POINTWISE, promote="float", aliases=aliases, cost=cost, method=not name.startswith("special_"))(body)
     made.derivative(input=rule)
     return made
 

@@ -32,7 +32,7 @@ def build(op, count, dtype):
     """(leaves, expression) of a primitive over dtype."""
     leaves = [E.leaf(f"x{i}", dtype) for i in range(count)]
     args = tuple(leaves)
-    if op == "select":
+    if op in ("select", "rarely"):
         args = (leaves[0] < leaves[1], leaves[1], leaves[2])
     return leaves, E.node(op, args, dt.bool if op in COMPARISONS else dtype)
 
@@ -56,10 +56,10 @@ def machine(leaves, expression, arrays):
 def pairs():
     for op, count in E.PRIMITIVES.items():
         for dtype in sorted(COMPUTED, key=str):
-            if op in ("cast", "bitcast"):
+            if op in ("cast", "bitcast", "scalef", "lookup"):  # below
                 continue
             leaves = [E.leaf("x", dtype)] * count
-            if op == "select" or mistake(build(op, count, dtype)[1]) is None:
+            if op in ("select", "rarely") or mistake(build(op, count, dtype)[1]) is None:
                 if not (op in FLOATS | INTEGERS and leaves[0].dtype is dt.bool):
                     yield op, count, dtype
 
@@ -105,6 +105,41 @@ def test_maths_expand_to_the_same_numbers(name, dtype, rng):
     (want,) = V.evaluate([expression], dict(zip(leaves, arrays, strict=True)), maths.expand)
     eps = 4 * np.finfo(V.NUMPY[dtype]).eps
     np.testing.assert_allclose(machine(leaves, expression, arrays), want, rtol=eps, atol=eps)
+
+
+@pytest.mark.parametrize("dtype", [F32, F64])
+def test_scalef_rounds_once(dtype):
+    x, n = E.leaf("x", dtype), E.leaf("n", dtype)
+    low = {F32: -150, F64: -1075}[dtype]
+    values, powers = np.meshgrid([1.0, 1.75, -1.3333333, 0.9999999, np.inf, np.nan], [0, 1, -3, 127, low + 2, low + 20])
+    arrays = [a.ravel().astype(V.NUMPY[dtype]) for a in (values, powers)]
+    expression = E.scalef(x, n)
+    (want,) = V.evaluate([expression], dict(zip((x, n), arrays, strict=True)))
+    np.testing.assert_array_equal(machine([x, n], expression, arrays), want)
+
+
+@pytest.mark.parametrize("size", [8, 32])
+@pytest.mark.parametrize("index", [dt.int32, I64], ids=str)
+def test_lookup_takes_low_bits(index, size):
+    k = E.leaf("k", index)
+    table = tuple(float(i * i) for i in range(size))
+    expression = E.lookup(k, table, F32)
+    (array,) = operands(index, 1)
+    array = np.concatenate([array, np.arange(101)]).astype(V.NUMPY[index])
+    (want,) = V.evaluate([expression], {k: array})
+    np.testing.assert_array_equal(want, np.array(table, np.float32)[array & size - 1])
+    np.testing.assert_array_equal(machine([k], expression, [array]), want)
+
+
+@pytest.mark.parametrize("rare", [(), (3,), (0, 40), range(50)])
+def test_rarely_works_out_the_rare_lanes(rare):
+    x = E.leaf("x", F32)
+    expression = E.rarely(x < 0, E.exp(x) + 2, x * 3)
+    array = np.ones(50, np.float32)
+    array[list(rare)] = -1.5
+    want = np.where(array < 0, np.exp(array.astype(np.float64)) + 2, 3)
+    np.testing.assert_allclose(machine([x], expression, [array]), want, rtol=2e-7)
+    np.testing.assert_allclose(V.evaluate([expression], {x: array}, maths.expand)[0], want, rtol=2e-7)
 
 
 def test_fma_rounds_once():

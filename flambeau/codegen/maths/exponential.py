@@ -16,13 +16,14 @@ from flambeau.codegen.maths.kit import (
     fast_two_sum,
     fma,
     nearest,
+    piecewise,
     poly,
     pow2,
-    scale,
     where,
     with_sign,
 )  # fmt: skip
 from flambeau.codegen.maths.registry import expansion
+from flambeau.ir import expr as E
 from flambeau.ir.expr import Expr
 
 
@@ -60,30 +61,26 @@ SHARED_EXP = (
 def exp32(f: Format, x: Expr) -> Expr:
     """e^x, with PyTorch's rounding."""
     x = clamp(x, -104.0, 89.0)
-    t = x * T.LOG2E_32[0] + f.magic
-    n = t - f.magic
+    n = x * T.LOG2E_32[0] + f.magic - f.magic
     r = fma(n, -SHARED_LN2[1], fma(n, -SHARED_LN2[0], x))
-    y = fma(r * r, poly(r, SHARED_EXP), r) + 1
-    return scale(y, bitcast(t, f.int), x < -86.0, f)
+    return E.scalef(fma(r * r, poly(r, SHARED_EXP), r) + 1, n)
 
 
 @expansion("exp", F64)
 def exp(f: Format, x: Expr) -> Expr:
-    """e^x; within `small` results may be denormal, and are rounded once."""
-    least, most, small = (-104.0, 89.0, -86.0) if f is F32 else (-746.0, 710.0, -707.0)
-    x = clamp(x, least, most)
-    n, t = exp_parts(f, x)
-    return scale(1 + t, n, x < small, f)
+    """e^x; denormal results are rounded once."""
+    n, t = exp_parts(f, clamp(x, -746.0, 710.0))
+    return E.scalef(1 + t, bitcast(n, f.dtype) - f.magic)
 
 
 @expansion("exp2")
 def exp2(f: Format, x: Expr) -> Expr:
     """2^x."""
-    least, most, small = (-151.0, 129.0, -125.0) if f is F32 else (-1076.0, 1025.0, -1021.0)
+    least, most = (-151.0, 129.0) if f is F32 else (-1076.0, 1025.0)
     x = clamp(x, least, most)
-    nearby, n = nearest(x, f)
+    nearby, _ = nearest(x, f)
     r = x - nearby
-    return scale(fma(r, poly(r, T.EXP2_32 if f is F32 else T.EXP2_64), 1), n, x < small, f)
+    return E.scalef(fma(r, poly(r, T.EXP2_32 if f is F32 else T.EXP2_64), 1), nearby)
 
 
 @expansion("expm1")
@@ -101,29 +98,23 @@ def expm1(f: Format, x: Expr) -> Expr:
 
 @expansion("sigmoid")
 def sigmoid(f: Format, x: Expr) -> Expr:
-    """1 / (1 + e^-|x|), times e^-|x| for negative x."""
-    least, small = (-104.0, -86.0) if f is F32 else (-746.0, -707.0)
-    z = -abs(x)
-    z = where(z < least, least, z)
-    n, t = exp_parts(f, z)
-    low = z < small
-    s = scale(1 + 0 * t, n, low, f)
-    d, rest = fast_two_sum(1 + 0 * t, fma(s, t, s))
-    q = 1 / d
-    q = fma(q, fma(-q, d, 1) - q * rest, q)
-    return where(x < 0, fma(q, t, q) * s, q)
+    """1 / (1 + e^-x) = c / (c + c 2^n + c 2^n t), c so small that nothing overflows where the result is denormal."""
+    least, most, c = (-30.0, 104.0, 24) if f is F32 else (-50.0, 746.0, 54)
+    n, t = exp_parts(f, clamp(-x, least, most))
+    s = bitcast((n << f.mantissa) + ((f.bias - c) << f.mantissa), f.dtype)
+    whole = s + 2.0**-c
+    d = fma(s, t, whole)
+    q = 2.0**-c / d
+    lost = (whole - d) + (2.0**-c - (whole - s))  # in d's two roundings
+    error = fma(-q, fma(s, t, lost), fma(-q, d, 2.0**-c))
+    return fma(q * 2.0**c, error, q)
 
 
 @expansion("tanh", F32)
 def tanh32(f: Format, x: Expr) -> Expr:
-    """x + x^3 P(x^2) below 0.9, else 1 - 2 / (e^2|x| + 1)."""
+    """A polynomial for each of 32 pieces of [0, 8.85]; 1 beyond."""
     z = abs(x)
-    z = where(z > 9.1, 9.1, z)
-    n, t = exp_parts(f, z + z)
-    s = pow2(n, f)
-    large = 1 - 2 / (fma(s, t, s) + 1)
-    q = z * z
-    return with_sign(where(z < 0.9, fma(z * q, poly(q, T.TANH32), z), large), x)
+    return with_sign(piecewise(where(z > 8.85, 8.85, z), T.TANH_PIECES32, 9 / 32), x)
 
 
 def expm1_pairs(f: Format, x: Expr):

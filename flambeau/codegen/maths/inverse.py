@@ -9,6 +9,8 @@ import math
 
 from flambeau.codegen.maths import tables as T
 from flambeau.codegen.maths.kit import (
+    F32,
+    F64,
     INF,
     NAN,
     Format,
@@ -26,6 +28,7 @@ from flambeau.ir import expr as E
 from flambeau.ir.expr import Expr
 
 PI_2 = (math.pi / 2, 6.123233995736766e-17)  # pi / 2 as a pair
+PI_2_SINGLE = (1.57079637050628662109375, -4.37113900018624283e-8)
 TAN_PI_8 = math.sqrt(2) - 1
 
 
@@ -45,7 +48,19 @@ def atan_positive(z: Expr) -> tuple[Expr, Expr]:
     return where(big, h, hi), where(big, r + (PI_2[1] - lo), lo)
 
 
-@through64("atan")
+@expansion("atan", F32)
+def atan32(f: Format, x: Expr) -> Expr:
+    """q + q^3 P(q^2), q = |x|, or pi/2 plus that of -1/|x| beyond 1."""
+    z = abs(x)
+    big = z > 1
+    q = where(big, -1 / z, z)
+    s = q * q
+    hi, lo = (where(big, part, E.const(0.0, x.dtype)) for part in PI_2_SINGLE)
+    y = hi + q
+    return with_sign(y + ((hi - y) + q + fma(q * s, poly(s, T.ATAN32), lo)), x)
+
+
+@expansion("atan", F64)
 def atan(f: Format, x: Expr) -> Expr:
     """Inverse tangent."""
     hi, lo = atan_positive(abs(x))

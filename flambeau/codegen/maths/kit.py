@@ -69,6 +69,21 @@ def scale(p: Expr, n: Expr, low: Expr, f: Format) -> Expr:
     return p * bitcast((n << f.mantissa) + bias, f.dtype) * where(low, 2.0**-lift, E.const(2.0, f.dtype))
 
 
+def piecewise(z: Expr, table: Sequence[float], width: float) -> Expr:
+    """An odd function at z >= 0 by the polynomial of its piece k = rint(z / width) < 32 (tools/minimax.py, `pieces`).
+
+    The coefficients are looked up in registers; the first piece is of f(z)/z - 1, and there z itself is added last.
+    """
+    t = fma(z, 1 / width, F32.magic)
+    k = bitcast(t, F32.int)
+    d = fma(t - F32.magic, -width, z)
+    *rest, y = [E.lookup(k, table[j : j + 32], z.dtype) for j in range(0, len(table), 32)]
+    rest[0] = where(z < width / 2, z, rest[0])
+    for c in reversed(rest[1:]):
+        y = fma(y, d, c)
+    return fma(y, d, rest[0])
+
+
 def with_sign(x: Expr, s: Expr) -> Expr:
     """|x| with the sign of s."""
     return E.copysign(x, s)

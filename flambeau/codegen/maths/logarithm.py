@@ -33,6 +33,7 @@ from flambeau.ir import expr as E
 from flambeau.ir.expr import Expr
 
 ROOT = {F32: 0x3F3504F3, F64: 0x3FE6A09E667F3BCD}  # the bits of sqrt(1/2)
+TINY_BITS, INF_BITS = {F32: 1 << 23, F64: 1 << 52}, {F32: 0xFF << 23, F64: 0x7FF << 52}
 MAGIC_BITS = 0x4338000000000000
 
 
@@ -41,13 +42,26 @@ def to_float(k: Expr, f: Format) -> Expr:
     return E.cast(k, f.dtype) if f is F32 else bitcast(k + MAGIC_BITS, f.dtype) - f.magic
 
 
+def decompose_normal(f: Format, x: Expr) -> tuple[Expr, Expr]:
+    """(k as a float, m) of a positive normal x."""
+    bits = bitcast(x, f.int)
+    k = (bits - ROOT[f]) >> f.mantissa
+    return to_float(k, f), bitcast(bits - (k << f.mantissa), f.dtype)
+
+
 def decompose(f: Format, x: Expr) -> tuple[Expr, Expr]:
     """(k as a float, m) of a positive finite x."""
     denormal = x < f.tiny
-    bits = bitcast(where(denormal, x * 2.0 ** (f.mantissa + 1), x), f.int)
-    k = (bits - ROOT[f]) >> f.mantissa
-    m = bitcast(bits - (k << f.mantissa), f.dtype)
-    return to_float(k, f) - where(denormal, f.mantissa + 1.0, E.const(0.0, f.dtype)), m
+    k, m = decompose_normal(f, where(denormal, x * 2.0 ** (f.mantissa + 1), x))
+    return k - where(denormal, f.mantissa + 1.0, E.const(0.0, f.dtype)), m
+
+
+def for_normal(f: Format, x: Expr, formula) -> Expr:
+    """formula(k, m) of x = 2^k m, and the rest (denormals, 0, negatives, infinity, NaN) where any of it turns up."""
+    bits = bitcast(x, f.int) - TINY_BITS[f]
+    unsigned = E.dt.uint32 if f is F32 else E.dt.uint64
+    odd = bitcast(bits, unsigned) >= E.const(INF_BITS[f] - TINY_BITS[f], unsigned)
+    return E.rarely(odd, log_ends(x, formula(*decompose(f, x))), formula(*decompose_normal(f, x)))
 
 
 def log_ends(x: Expr, y: Expr) -> Expr:
@@ -70,8 +84,7 @@ def log_sum(f: Format, k: Expr, m1: Expr, low=0.0) -> Expr:
 @expansion("log")
 def log(f: Format, x: Expr) -> Expr:
     """Natural logarithm."""
-    k, m = decompose(f, x)
-    return log_ends(x, log_sum(f, k, m - 1))
+    return for_normal(f, x, lambda k, m: log_sum(f, k, m - 1))
 
 
 @expansion("log1p")
@@ -117,12 +130,14 @@ def log_mantissa_pair(f1: Expr, d: Expr, dl: Expr, fl: Expr | None = None) -> Pa
 
 def log_base32(x: Expr, scale_: tuple, step: tuple) -> Expr:
     """k step + scale log m, with both constants as pairs."""
-    f = F32
-    k, m = decompose(f, x)
-    m1 = m - 1
-    tail = m1 * m1 * poly(m1, T.LOG32)
-    low = fma(k, step[1], fma(m1, scale_[1], tail * scale_[0]))
-    return log_ends(x, fma(k, step[0], fma(m1, scale_[0], low)))
+
+    def formula(k: Expr, m: Expr) -> Expr:
+        m1 = m - 1
+        tail = m1 * m1 * poly(m1, T.LOG32)
+        low = fma(k, step[1], fma(m1, scale_[1], tail * scale_[0]))
+        return fma(k, step[0], fma(m1, scale_[0], low))
+
+    return for_normal(F32, x, formula)
 
 
 def log_base64(x: Expr, scale_: tuple, step: tuple) -> Expr:

@@ -21,6 +21,7 @@ from flambeau.codegen.maths.kit import (
     fast_two_sum,
     fma,
     nearest,
+    piecewise,
     poly,
     pow2,
     quotient,
@@ -40,18 +41,21 @@ HALF_ROOT_PI = math.sqrt(math.pi) / 2
 
 
 # error function -----------------------------------------------------------------------------------
-@expansion("erf")
-def erf(f: Format, x: Expr) -> Expr:
+@expansion("erf", F64)
+def erf64(f: Format, x: Expr) -> Expr:
     """x + x P(x^2) near 0, else 1 - exp(Q(|x|))."""
     z = abs(x)
-    if f is F32:
-        small, large, edge, most = T.ERF_SMALL32, T.ERF_LARGE32, 0.925, 3.95
-    else:
-        small, large, edge, most = T.ERF_SMALL64, T.ERF_LARGE64, 1.0, 5.95
     s = x * x
-    near = fma(x, poly(where(z < 1, s, 0.0), small), x)
-    far = 1 - E.exp(poly(where(z < most, z, most), large))
-    return where(E.isnan(x), x, where(z < edge, near, with_sign(far, x)))
+    near = fma(x, poly(where(z < 1, s, 0.0), T.ERF_SMALL64), x)
+    far = 1 - E.exp(poly(where(z < 5.95, z, 5.95), T.ERF_LARGE64))
+    return where(E.isnan(x), x, where(z < 1, near, with_sign(far, x)))
+
+
+@expansion("erf", F32)
+def erf32(f: Format, x: Expr) -> Expr:
+    """A polynomial for each of 32 pieces of [0, 3.93]; 1 beyond."""
+    z = abs(x)
+    return with_sign(piecewise(where(z > 3.93, 3.93, z), T.ERF_PIECES32, 1 / 8), x)
 
 
 def scaled_erfc(x: Expr) -> Pair:
@@ -88,7 +92,7 @@ def erfc64(f: Format, x: Expr) -> Expr:
     """e^(-x^2) times the scaled function; 2 - erfc(-x) for negative x."""
     z = clamp(abs(x), 0.0, 27.3)
     y = upper_tail(*gaussian(z, -1.0), scaled_erfc(z), z > 26.5)
-    return where(E.isnan(x), x, where(abs(x) < 0.25, 1 - erf(f, x), where(x < 0, 2 - y, y)))
+    return where(E.isnan(x), x, where(abs(x) < 0.25, 1 - erf64(f, x), where(x < 0, 2 - y, y)))
 
 
 @expansion("erfc", F32)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from flambeau.codegen.maths import tables as T
 from flambeau.codegen.maths.kit import F32, F64, NAN, Format, bitcast, fma, nearest, poly, where
 from flambeau.codegen.maths.registry import expansion
-from flambeau.ir.expr import Expr, cast, const, floor, rint
+from flambeau.ir.expr import Expr, cast, const, floor, rarely, rint
 
 INVERSE_PI = 0.3183098861837907
 LIMIT = 2.0**49
@@ -78,10 +78,48 @@ def sine_of_pi(x: Expr) -> Expr:
     return where(floor(half) == half, y, -y)
 
 
+# float32 below NEAR: fewer terms and steps are enough
+NEAR = 2.0**28
+
+
+def rest(x: Expr, n: Expr, unit: float = 1.0) -> Expr:
+    """x - n pi unit for a power of two `unit`."""
+    return fma(n, -unit * T.PI_64[1], fma(n, -unit * T.PI_64[0], x))
+
+
+def short_turn(r: Expr) -> Expr:
+    """sin r for |r| <= pi/2 to 27 bits; -0 stays -0."""
+    s = r * r
+    return r * fma(s, poly(s, T.SIN_MEDIUM), 1)
+
+
+def near_sine(x: Expr) -> Expr:
+    n, bits = nearest(x * INVERSE_PI, F64)
+    return flipped(short_turn(rest(x, n)), bits)
+
+
+def near_cosine(x: Expr) -> Expr:
+    n, bits = nearest(fma(x, INVERSE_PI, -0.5), F64)
+    return flipped(short_turn(rest(x, n + 0.5)), bits + 1)
+
+
+def near_tangent(x: Expr) -> Expr:
+    """sin r / cos r, or -cos r / sin r an odd number of quarter turns on; |r| <= pi/4."""
+    n, bits = nearest(x * (2 * INVERSE_PI), F64)
+    r = rest(x, n, 0.5)
+    s = r * r
+    sine, cosine = r * fma(s, poly(s, T.SIN_SHORT), 1), fma(s, poly(s, T.COS_SHORT), 1)
+    odd = (bits & 1) != 0
+    return where(odd, -cosine, sine) / where(odd, sine, cosine)
+
+
+NEARBY = {"sin": near_sine, "cos": near_cosine, "tan": near_tangent}
+
+
 def _register(name: str, angle_function, odd: bool) -> None:
     def single(f: Format, x: Expr) -> Expr:
         y = cast(angle_function(*folded(cast(x, F64.dtype))), f.dtype)
-        return where(x == 0, x, y) if odd else y
+        return rarely(abs(x) >= NEAR, y, cast(NEARBY[name](cast(x, F64.dtype)), f.dtype))
 
     def double(f: Format, x: Expr) -> Expr:
         y = angle_function(*limited(x))
