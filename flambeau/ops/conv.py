@@ -6,7 +6,8 @@ Sizes and checks: conv_shape.py. How they are computed: conv_direct.py.
 from __future__ import annotations
 
 from flambeau.core import dtypes as dt
-from flambeau.ops.conv_direct import forward, grad_input, grad_weight
+from flambeau.ops import conv_direct as direct
+from flambeau.ops import winograd
 from flambeau.ops.conv_shape import check_types, per_dim, shape_of
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 
@@ -25,6 +26,29 @@ def computed(fn, tensors, out):
     raise RuntimeError(f"convolution of {d} is not supported: use float or float64 (complex: convolve the parts)")
 
 
+def forward(tensors, s, out) -> None:
+    """out = conv(x, w) + bias."""
+    x, w, bias = tensors
+    if bias is not None and not bias._dense:
+        bias = bias.contiguous()
+    way = winograd if winograd.fits(s) else direct
+    way.forward(x, w if w._dense else w.contiguous(), 0 if bias is None else bias._ptr, s, out)
+
+
+def grad_input(tensors, s, out) -> None:
+    """out = d loss / d x from g and w."""
+    g, w = tensors
+    way = winograd if winograd.fits(s) else direct
+    way.grad_input(g, w if w._dense else w.contiguous(), s, out)
+
+
+def grad_weight(tensors, s, out) -> None:
+    """out = d loss / d w from g and x."""
+    g, x = tensors
+    way = winograd if winograd.fits(s) else direct
+    way.grad_weight(g, x, s, out)
+
+
 # ops ----------------------------------------------------------------------------------------------
 @op(KERNEL, function=False, method=False, node="ConvolutionBackward0")
 def convolution_forward(input, weight, bias, stride, padding, dilation, groups):
@@ -36,7 +60,7 @@ def convolution_forward(input, weight, bias, stride, padding, dilation, groups):
     if s.k == 0:
         out.zero_()
         return out if bias is None else out + bias.reshape([1, -1] + [1] * s.dims)
-    return computed(lambda ts, y: forward(ts[0], ts[1], ts[2], s, y), [input, weight, bias], out)
+    return computed(lambda ts, y: forward(ts, s, y), [input, weight, bias], out)
 
 
 @convolution_forward.vjp("input", "weight", "bias")
@@ -60,7 +84,7 @@ def convolution_input_grad(grad, weight, input_shape, stride, padding, dilation,
     if out._numel == 0 or grad._numel == 0 or weight._numel == 0:
         out.zero_()
         return out
-    return computed(lambda ts, y: grad_input(ts[0], ts[1], s, y), [grad, weight], out)
+    return computed(lambda ts, y: grad_input(ts, s, y), [grad, weight], out)
 
 
 class Like:
@@ -88,7 +112,7 @@ def convolution_weight_grad(grad, input, weight_shape, stride, padding, dilation
     if out._numel == 0 or grad._numel == 0 or input._numel == 0:
         out.zero_()
         return out
-    return computed(lambda ts, y: grad_weight(ts[0], ts[1], s, y), [grad, input], out)
+    return computed(lambda ts, y: grad_weight(ts, s, y), [grad, input], out)
 
 
 @convolution_weight_grad.vjp("grad", "input")

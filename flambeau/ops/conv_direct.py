@@ -188,18 +188,14 @@ def is_pointwise(s: Shape) -> bool:
     return math.prod(s.taps) == 1 and s.stride == (1, 1, 1) and s.pad == (0, 0, 0) and s.groups == 1
 
 
-def forward(x, w, bias, s: Shape, out) -> None:
-    """out = conv(x, w) + bias into a contiguous tensor."""
-    if bias is not None and not bias._dense:
-        bias = bias.contiguous()
-    b = bias._ptr if bias is not None else 0
+def forward(x, w, b: int, s: Shape, out) -> None:
+    """out = conv(x, w) + the bias at an address (0: none) into a contiguous tensor; w is contiguous."""
     if is_pointwise(s) and x._dense:
         hw = math.prod(s.size)
         st = (hw, 1)
         gemm.product(out._ptr, w._ptr, x._ptr, s.co, hw, s.ci, (w._strides[0], w._strides[1]), st, st,
                      (out._dtype, w._dtype, x._dtype), s.n, (0, s.ci * hw, s.co * hw), b, "row" if b else "")  # fmt: skip
         return
-    w = w if w._dense else w.contiguous()
     low, high = reach(s)
     cg, mg, taps = s.ci // s.groups, s.co // s.groups, math.prod(s.taps)
     st = strides5(out, s.dims)
@@ -254,7 +250,7 @@ def residues(size: int, out: int, taps: int, stride: int, pad: int, dilation: in
 
 
 def grad_input(g, w, s: Shape, out) -> None:
-    """out = d loss / d x, given g = d loss / d y; every element of `out` is written."""
+    """out = d loss / d x, given g = d loss / d y and contiguous w; every element of `out` is written."""
     if is_pointwise(s) and g._dense:
         hw = math.prod(s.size)
         st = (hw, 1)
@@ -267,7 +263,6 @@ def grad_input(g, w, s: Shape, out) -> None:
     per_dim = [[c for c in cs if c[1] and c[3]] for cs in per_dim]
     if not all(per_dim):
         return
-    w = w if w._dense else w.contiguous()
     low = tuple(min(v - e for _, _, v, ts in cs for _, e in ts) for cs in per_dim)
     high = tuple(max(v + n - e for _, n, v, ts in cs for _, e in ts) for cs in per_dim)
     whole = tuple(b - a for a, b in zip(low, high, strict=True))

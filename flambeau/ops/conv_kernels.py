@@ -98,7 +98,7 @@ def product(k, y: Ptr, x: Ptr, b: Ptr, bias: Ptr, rows: Ptr, steps: Ptr, places:
                 with k.seq(n0, n1) as n, k.seq(lo, hi, mr) as r:
                     at = [k.pointer(moved.at(n * x_image + rows[E.minimum(r + i, count - 1)])) for i in range(mr)]
                     tile = tiles.at(((column - c0) * together + (n - n0) * nr) * high + (r - lo) * nr)
-                    micro(k, tile, at, steps.at(p0), panel, length, (t0 + p0) > 0, acc, nr, lanes)
+                    micro(k, tile, at, steps.at(p0).load, panel, length, (t0 + p0) > 0, acc, nr, lanes)
         with k.seq(c0, c1, nr) as column, k.seq(n0, n1) as n, k.seq(0, nr, lanes) as q:
             left = columns - column - q
             tile = tiles.at(((column - c0) * together + (n - n0) * nr) * high + q)
@@ -109,12 +109,12 @@ def product(k, y: Ptr, x: Ptr, b: Ptr, bias: Ptr, rows: Ptr, steps: Ptr, places:
 
 
 def micro(k, tile, at, steps, panel, length, keep, acc, nr: int, lanes: int) -> None:
-    """mr x nr multiply-adds a step; the tile's sums go on from memory where `keep`."""
+    """len(at) x nr multiply-adds a step (where: steps(p)); sums go on from memory where `keep`."""
     vectors = range(0, nr, lanes)
     with k.lanes(lanes) as j:
         sums = [[k.var(E.const(0, acc), acc) for _ in vectors] for _ in at]
         with k.seq(length) as p:
-            step = steps[p]
+            step = steps(p)
             factors = [panel[p * nr + v + j] for v in vectors]
             for row, ptr in zip(sums, at, strict=True):
                 value = E.cast(ptr[step], acc)

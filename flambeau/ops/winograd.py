@@ -1,0 +1,135 @@
+"""When and how 3x3 convolutions go through F(2x2, 3x3). Kernels and sources: winograd_kernels.py."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from flambeau.ops import conv_direct as direct
+from flambeau.ops import winograd_kernels as K
+from flambeau.ops.conv_shape import Shape, strides5
+from flambeau.runtime import memory
+from flambeau.runtime.threads import get_num_threads
+
+CHUNK = 64  # channels summed before a visit to memory: short chains keep the rounding as small as a direct sum's
+TRANSFORMED = 4 << 20  # bytes of transforms made before they are multiplied: they stay in the last-level cache
+CACHE = 640 << 10  # bytes of a task's scratch that stay in the second-level cache
+
+
+def fits(s: Shape) -> bool:
+    """3x3 of stride 1, enough channels to pay for the transforms, outputs that fill their 2x2 tiles."""
+    if s.dims != 2 or s.taps != (1, 3, 3) or s.stride != (1, 1, 1) or s.dilation != (1, 1, 1) or s.groups != 1:
+        return False
+    if s.pad[1] > 2 or s.pad[2] > 2:  # the gradient of the input pads with 2 - pad
+        return False
+    return worth(s.n, s.out[1:], s.ci, s.co) and worth(s.n, s.size[1:], s.co, s.ci)
+
+
+def worth(images: int, out: tuple, ci: int, co: int) -> bool:
+    """Whether the products saved outweigh the transforms, about 5 cycles a channel and tile on each side."""
+    th, tw = (-(-o // 2) for o in out)
+    return min(ci, co) >= 16 and 16 * th * tw * (1 + 10 * (1 / ci + 1 / co)) < 9 * math.prod(out) and images * th * tw >= 24
+
+
+@functools.lru_cache(maxsize=256)
+def blocks(images: int, th: int, tw: int, ci: int, co: int, d, threads: int):
+    """(images together, tile rows, register tile) of a task that wastes least."""
+
+    def cost(choice):
+        together, rows, tile = choice
+        tiles = together * rows * tw
+        tasks = -(-images // together) * -(-th // rows)
+        padded = -(-tiles // tile.mr) * tile.mr
+        waste = -(-tasks // threads) * threads * padded / (images * th * tw) * (-(-co // tile.nr) * tile.nr)
+        spill = 1.08 if tiles > 48 and tiles * K.POINTS * (ci + co) * d.itemsize > CACHE else 1.0
+        return waste * (1 + 8 / padded) * spill
+
+    choices = [(1, r) for r in range(1, th + 1) if r == 1 or r * tw <= 160]
+    choices += [(q, th) for q in range(2, images + 1) if q * th * tw <= 160]
+    return min(((q, r, direct.tile_for(d, q * r * tw, co)) for q, r in choices), key=cost)
+
+
+def apart(count: int, lanes: int, d) -> int:
+    """The distance of 16 matrices of `count` elements walked together: not a multiple of what the first-level cache aliases."""
+    page = 4096 // d.itemsize
+    return -(-count // page) * page + lanes
+
+
+def convolve(x, w, bias: int, out, size, result, pad, ci: int, co: int, w_strides: tuple, turned: bool) -> None:
+    """out = 3x3 convolution of x with w, of strides (input channel, output channel), its taps turned round if `turned`."""
+    d, threads, images = x._dtype, get_num_threads(), x._shape[0]
+    oh, ow = result
+    th, tw = -(-oh // 2), -(-ow // 2)
+    together, rows, tile = blocks(images, th, tw, ci, co, d, threads)
+    lanes, panels = tile.lanes, -(-co // tile.nr)
+    cp = -(-ci // lanes) * lanes
+    u_point = apart(panels * ci * tile.nr, lanes, d)
+    u = memory.allocate(K.POINTS * u_point * d.itemsize)
+    part = max(1, min(ci, 4096 // tile.nr))
+    parts = -(-ci // part)
+    K.weights((d, d), nr=tile.nr, lanes=lanes, turned_round=turned)(
+        panels * parts, max(1, 1024 // (part * tile.nr)), u.ptr, w._ptr, u_point, ci, co, panels, parts, part,
+        *w_strides,
+    )  # fmt: skip
+    most = -(-together * rows * tw // tile.mr) * tile.mr
+    patch = lanes * max((2 * rows + 2) * (2 * tw + 2), 2 * rows * ow + lanes)
+    v_point, m_point = apart(most * cp, lanes, d), apart(most * panels * tile.nr, lanes, d)
+    room = K.POINTS * (v_point + m_point) + patch
+    scratch = memory.allocate(room * threads * d.itemsize)
+    row_blocks = -(-th // rows)
+    xn, xc, _, xh, xw = strides5(x, 2)
+    yn, yc = out._strides[:2]
+    chunk = -(-ci // -(-ci // CHUNK))
+    k = K.convolve((d, d, d, d, d), mr=tile.mr, nr=tile.nr, lanes=lanes, how="turn" if xw == 1 else "unit" if xc == 1 else "any",
+                   bias_rows=bool(bias))  # fmt: skip
+    k(-(-images // together) * row_blocks, 1, out._ptr, x._ptr, u.ptr, bias or u.ptr, scratch.ptr, room, images, together, rows,
+      row_blocks, th, tw, oh, ow, *size, *pad, ci, co, cp, most, u_point, v_point, m_point, chunk, xn, xc, xh, xw, yn, yc)  # fmt: skip
+
+
+def forward(x, w, bias: int, s: Shape, out) -> None:
+    """out = conv(x, w) + bias into a contiguous tensor; w is contiguous."""
+    convolve(x, w, bias, out, s.size[1:], s.out[1:], s.pad[1:], s.ci, s.co, (9, s.ci * 9), False)
+
+
+def grad_input(g, w, s: Shape, out) -> None:
+    """out = d loss / d x: a convolution of g with the taps turned round."""
+    pad = tuple(2 - p for p in s.pad[1:])
+    convolve(g, w, 0, out, s.out[1:], s.size[1:], pad, s.co, s.ci, (s.ci * 9, 9), True)
+
+
+def grad_weight(g, x, s: Shape, out) -> None:
+    """out = d loss / d w (contiguous): transforms of x and of g, some tile rows at a time, then 16 products over the tiles."""
+    d, threads = x._dtype, get_num_threads()
+    th, tw = (-(-o // 2) for o in s.out[1:])
+    tile = direct.tile_for(d, s.ci, s.co)
+    lanes, panels = tile.lanes, -(-s.co // tile.nr)
+    wide, high = math.lcm(tile.mr, lanes), -(-s.ci // tile.mr) * tile.mr
+    x_panels = -(-high // wide)
+    u_point = apart(panels * high * tile.nr, lanes, d)
+    each = K.POINTS * (x_panels * wide + panels * tile.nr) * tw * d.itemsize
+    at_once = min(s.n * th, max(1, max(TRANSFORMED, min(4 * TRANSFORMED, 2 * K.POINTS * u_point * d.itemsize)) // each))
+    most = at_once * tw
+    v_point, g_point = apart(x_panels * most * wide, lanes, d), apart(panels * most * tile.nr, lanes, d)
+    u, v, gv = (memory.allocate(K.POINTS * size * d.itemsize) for size in (u_point, v_point, g_point))
+    room = 4 * (2 * tw + 2) * lanes
+    scratch = memory.allocate(room * threads * d.itemsize)
+    sides = []
+    for t, size, pad, channels, to, point, width in (
+        (x, s.size, s.pad, s.ci, v, v_point, wide), (g, s.out, (0, 0, 0), s.co, gv, g_point, tile.nr)
+    ):  # fmt: skip
+        n, c, _, h, w = strides5(t, 2)
+        k = K.transforms((d, d, d), wide=width, lanes=lanes, how="turn" if w == 1 else "unit" if c == 1 else "any", data=t is x)
+        sides.append((k, (to.ptr, t._ptr, point), (th, tw, *size[1:], *pad[1:], channels, most, scratch.ptr, room, n, c, h, w)))
+    product = K.gradient((d, d, d), mr=tile.mr, nr=tile.nr, lanes=lanes, wide=wide)
+    for first in range(0, s.n * th, at_once):
+        count = min(at_once, s.n * th - first)
+        for k, before, after in sides:
+            k(count, 1, *before, first, *after)
+        tiles = count * tw
+        chunk = -(-tiles // -(-tiles // direct.CHUNK))
+        product(K.POINTS * panels, 1, u.ptr, v.ptr, gv.ptr, u_point, v_point, g_point, high, panels, most, tiles, chunk, int(first > 0))
+    part = max(1, min(s.ci, 4096 // tile.nr))
+    parts = -(-s.ci // part)
+    K.weights_back((d, d), nr=tile.nr, lanes=lanes)(
+        panels * parts, 1, out._ptr, u.ptr, u_point, high, s.ci, s.co, panels, parts, part, 9, s.ci * 9
+    )

@@ -1,0 +1,224 @@
+"""Loop nests of the F(2x2, 3x3) algorithm: 3x3 convolutions of stride 1 in 16 products where the direct way takes 36.
+
+Every 2x2 outputs come from a 4x4 patch d of the input, 3x3 weights w, and small matrices of 0, +-1 and +-1/2:
+
+    y = A' [(G w G') . (B' d B)] A,    . elementwise and summed over channels: 16 matrix products, tiles x channels
+
+The gradient of the weight is the same formula read backwards: G' [sum over tiles (B' d B) . (A g A')] G. Channels are in
+the lanes everywhere; a task takes some tile rows from x to y, all in its own scratch.
+
+Source: S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin, S. Gray, Fast Algorithms for Convolutional Neural
+Networks, CVPR 2016.
+"""
+
+from __future__ import annotations
+
+from flambeau.ir import expr as E
+from flambeau.ir.kernel import Int, Ptr, kernel
+from flambeau.ops.conv_kernels import micro, write
+
+POINTS, TAPS = 16, 9
+
+
+def squared(rows_of, square):
+    """T m T' for a square m (a list of lists) and T given by what it does to one column."""
+    columns = [rows_of([row[j] for row in square]) for j in range(len(square[0]))]
+    return [rows_of([column[i] for column in columns]) for i in range(len(columns[0]))]
+
+
+def flat(square) -> list:
+    """A square's elements, row by row."""
+    return [v for row in square for v in row]
+
+
+def data_side(d):
+    """B' on a column of 4."""
+    return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
+
+
+def weight_side(w):
+    """G on a column of 3."""
+    half = E.const(0.5, w[0].dtype)
+    outer, inner = (w[0] + w[2]) * half, w[1] * half
+    return [w[0], outer + inner, outer - inner, w[2]]
+
+
+def result_side(m):
+    """A' on a column of 4."""
+    return [m[0] + m[1] + m[2], m[1] - m[2] - m[3]]
+
+
+def gradient_side(g):
+    """A on a column of 2."""
+    return [g[0], g[0] + g[1], g[0] - g[1], -g[1]]
+
+
+def weight_back(m):
+    """G' on a column of 4."""
+    half = E.const(0.5, m[0].dtype)
+    plus, minus = (m[1] + m[2]) * half, (m[1] - m[2]) * half
+    return [m[0] + plus, minus, plus + m[3]]
+
+
+@kernel
+def weights(k, u: Ptr, w: Ptr, u_point: Int, depth: Int, columns: Int, panels: Int, blocks: Int, block: Int, w_row: Int,
+            w_column: Int, *, nr: int, lanes: int, turned_round: bool):  # fmt: skip
+    """u[point][panel][p][0..nr) = (G w G')[point] for row p (input channel), columns (output channels) in lanes.
+
+    The 9 taps are neighbours in w (in reverse if turned_round): those of one column are read as a row, and turned.
+    """
+    with k.parallel() as task:
+        panel = task // blocks
+        p0 = (task - panel * blocks) * block
+        with k.seq(0, nr, lanes) as q, k.seq(p0, E.minimum(p0 + block, depth)) as p:
+            first = panel * nr + q
+            out = u.at((panel * depth + p) * nr + q)
+            with k.lanes(lanes) as j:
+                starts = [p * w_row + E.minimum(first + i, columns - 1) * w_column for i in range(lanes)]
+                taps: list = []
+                for t in range(0, TAPS, lanes):
+                    taps += k.transpose([w.load(s + t + j, where=j < TAPS - t) for s in starts])
+                taps = taps[TAPS - 1 :: -1] if turned_round else taps[:TAPS]
+                for i, v in enumerate(flat(squared(weight_side, [taps[0:3], taps[3:6], taps[6:9]]))):
+                    out[i * u_point + j] = v
+
+
+@kernel
+def weights_back(k, w: Ptr, u: Ptr, u_point: Int, high: Int, depth: Int, columns: Int, panels: Int, blocks: Int, block: Int, w_row: Int,
+                 w_column: Int, *, nr: int, lanes: int):  # fmt: skip
+    """w = G' u G, the way back of `weights`; a panel of u has `high` rows."""
+    with k.parallel() as task:
+        panel = task // blocks
+        p0 = (task - panel * blocks) * block
+        with k.seq(0, nr, lanes) as q, k.seq(p0, E.minimum(p0 + block, depth)) as p:
+            first = panel * nr + q
+            source = u.at((panel * high + p) * nr + q)
+            with k.lanes(lanes) as j:
+                points = [[source[(4 * a + b) * u_point + j] for b in range(4)] for a in range(4)]
+                taps = flat(squared(weight_back, points))
+                taps += [taps[0]] * (-TAPS % lanes)
+                for t in range(0, TAPS, lanes):
+                    for i, row in enumerate(k.transpose(taps[t : t + lanes])):
+                        with k.if_(first + i < columns):
+                            w.store(p * w_row + (first + i) * w_column + t + j, row, where=j < TAPS - t)
+
+
+def patches(k, out, x, channels, c0, rows, width, top, pad_w, size_h, size_w, xc, xh, xw, lanes: int, how: str):
+    """out[row][column][0..lanes) = x[c0 + j, top + row, column - pad_w], 0 outside; how: see conv_kernels.pack."""
+    zero = E.const(0, x.compute)
+    with k.seq(rows) as r:
+        line, h = out.at(r * width * lanes), top + r
+        inside = (h >= 0) & (h < size_h)
+        with k.if_(inside):
+            with k.seq(pad_w) as u, k.lanes(lanes) as j:
+                line[u * lanes + j] = zero
+            with k.seq(pad_w + size_w, width) as u, k.lanes(lanes) as j:
+                line[u * lanes + j] = zero
+            body, source = line.at(pad_w * lanes), h * xh
+            if how == "turn":
+                starts = [source + E.minimum(c0 + i, channels - 1) * xc for i in range(lanes)]
+                with k.seq(0, size_w, lanes) as u, k.lanes(lanes) as j:
+                    left = size_w - u
+                    turned = k.transpose([x.load(s + u + j, where=j < left) for s in starts])
+                    for i in range(lanes):
+                        with k.if_(left > i):
+                            body[(u + i) * lanes + j] = turned[i]
+            else:
+                with k.seq(size_w) as u, k.lanes(lanes) as j:
+                    lane = c0 + j if how == "unit" else (c0 + j) * xc
+                    body[u * lanes + j] = x.load(source + u * xw + lane, where=j < channels - c0)
+        with k.else_(), k.seq(width) as u, k.lanes(lanes) as j:
+            line[u * lanes + j] = zero
+
+
+@kernel
+def convolve(k, y: Ptr, x: Ptr, u: Ptr, bias: Ptr, scratch: Ptr, room: Int, images: Int, together: Int, rows: Int, row_blocks: Int,
+             th: Int, tw: Int, oh: Int, ow: Int, size_h: Int, size_w: Int, pad_h: Int, pad_w: Int, ci: Int, co: Int, cp: Int,
+             most: Int, u_point: Int, v_point: Int, m_point: Int, chunk: Int, xn: Int, xc: Int, xh: Int, xw: Int, yn: Int, yc: Int, *, mr: int, nr: int, lanes: int,
+             how: str, bias_rows: bool):  # fmt: skip
+    """`rows` tile rows of `together` images a task: patches, their transforms, 16 products, results. most: tiles, rounded up."""
+    acc = u.dtype
+    with k.parallel() as task:
+        nb = task // row_blocks
+        n0, r0 = nb * together, (task - nb * row_blocks) * rows
+        n1, r1 = E.minimum(n0 + together, images), E.minimum(r0 + rows, th)
+        high, panels = r1 - r0, (co + (nr - 1)) // nr
+        tiles = (n1 - n0) * high * tw
+        width, tall = 2 * tw + 2, 2 * high + 2
+        v = scratch.at(k.worker * room)  # [point][tile][cp]
+        m = v.at(POINTS * v_point)  # [point][panel][tile][nr]
+        patch = m.at(POINTS * m_point)  # then the outputs
+        with k.seq(n0, n1) as n, k.seq(0, cp, lanes) as c:
+            patches(k, patch, x.at(n * xn), ci, c, tall, width, 2 * r0 - pad_h, pad_w, size_h, size_w, xc, xh, xw, lanes, how)
+            with k.seq(high) as ty, k.seq(tw) as tx:
+                corner = patch.at((2 * ty * width + 2 * tx) * lanes)
+                to = v.at((((n - n0) * high + ty) * tw + tx) * cp + c)
+                with k.lanes(lanes) as j:
+                    d = [[corner[(a * width + b) * lanes + j] for b in range(4)] for a in range(4)]
+                    for i, value in enumerate(flat(squared(data_side, d))):
+                        to[i * v_point + j] = value
+        with k.seq(POINTS) as point, k.seq(0, ci, chunk) as p0, k.seq(panels) as panel:
+            factor = u.at(point * u_point + (panel * ci + p0) * nr)
+            with k.seq(0, tiles, mr) as t:
+                at = [k.pointer(v.at(point * v_point + E.minimum(t + i, tiles - 1) * cp + p0)) for i in range(mr)]
+                sums = m.at(point * m_point + (panel * most + t) * nr)
+                micro(k, sums, at, lambda p: p, factor, E.minimum(ci - p0, chunk), p0 > 0, acc, nr, lanes)
+        with k.seq(n0, n1) as n:
+            real = E.minimum(2 * high, oh - 2 * r0)
+            with k.seq(panels) as panel, k.seq(0, nr, lanes) as q:
+                with k.seq(high) as ty, k.seq(tw) as tx:
+                    start = m.at((panel * most + ((n - n0) * high + ty) * tw + tx) * nr + q)
+                    corner = patch.at((2 * ty * ow + 2 * tx) * lanes)
+                    with k.lanes(lanes) as j:
+                        s = [[start[(4 * a + b) * m_point + j] for b in range(4)] for a in range(4)]
+                        for a, row in enumerate(squared(result_side, s)):
+                            for b, value in enumerate(row):
+                                with k.if_((2 * ty + a < real) & (2 * tx + b < ow)):
+                                    corner[(a * ow + b) * lanes + j] = value
+                first = panel * nr + q
+                out = y.at(n * yn + first * yc + 2 * r0 * ow)
+                shift = bias.at(first) if bias_rows else None
+                with k.if_(first < co), k.seq(0, real * ow, lanes) as r:
+                    write(k, out, patch.at(r * lanes), shift, None, r, real * ow - r, co - first, yc, lanes, lanes, True)
+
+
+@kernel
+def transforms(k, v: Ptr, x: Ptr, v_point: Int, first: Int, th: Int, tw: Int, size_h: Int, size_w: Int, pad_h: Int, pad_w: Int,
+               channels: Int, most: Int, scratch: Ptr, room: Int, xn: Int, xc: Int, xh: Int, xw: Int, *, wide: int, lanes: int,
+               how: str, data: bool):  # fmt: skip
+    """v[point][panel][tile][0..wide) = (B' d B)[point] of x's patches (data), or (A g A')[point]; one tile row a task.
+
+    Tile rows are counted through all images, `first` is that of task 0; channels are in panels of `wide`.
+    """
+    side, reach = (data_side, 4) if data else (gradient_side, 2)
+    with k.parallel() as task:
+        n, ty = (first + task) // th, E.mod(first + task, th)
+        width = 2 * tw + (reach - 2)
+        patch = scratch.at(k.worker * room)
+        with k.seq(0, channels, lanes) as c:
+            patches(k, patch, x.at(n * xn), channels, c, E.const(reach, c.dtype), width, 2 * ty - pad_h, pad_w, size_h, size_w,
+                    xc, xh, xw, lanes, how)  # fmt: skip
+            panel = c // wide
+            to = v.at((panel * most + task * tw) * wide + (c - panel * wide))
+            with k.seq(tw) as tx, k.lanes(lanes) as j:
+                corner = patch.at(2 * tx * lanes)
+                d = [[corner[(a * width + b) * lanes + j] for b in range(reach)] for a in range(reach)]
+                for i, value in enumerate(flat(squared(side, d))):
+                    to[i * v_point + tx * wide + j] = value
+
+
+@kernel
+def gradient(k, u: Ptr, v: Ptr, g: Ptr, u_point: Int, v_point: Int, g_point: Int, high: Int, panels: Int, most: Int, tiles: Int,
+             chunk: Int, keep: Int, *, mr: int, nr: int, lanes: int, wide: int):  # fmt: skip
+    """u[point][panel][p][0..nr) (+)= sum over tiles of v[point][., tile, p] g[point][panel][tile]; a point's panel a task."""
+    with k.parallel() as task:
+        point = task // panels
+        panel = task - point * panels
+        with k.seq(0, tiles, chunk) as t, k.seq(0, high, mr) as p:
+            block = p // wide
+            start = v.at(point * v_point + (block * most + t) * wide + (p - block * wide))
+            at = [k.pointer(start.at(i)) for i in range(mr)]
+            sums = u.at(point * u_point + (panel * high + p) * nr)
+            factor = g.at(point * g_point + (panel * most + t) * nr)
+            micro(k, sums, at, lambda i: i * wide, factor, E.minimum(tiles - t, chunk), (t > 0) | (keep != 0), u.dtype, nr,
+                  lanes)  # fmt: skip
