@@ -45,7 +45,7 @@ def grad_input(tensors, s, out) -> None:
 def grad_weight(tensors, s, out) -> None:
     """out = d loss / d w from g and x."""
     g, x = tensors
-    way = winograd if winograd.fits(s) else direct
+    way = winograd if winograd.fits_weight(s) else direct
     way.grad_weight(g, x, s, out)
 
 

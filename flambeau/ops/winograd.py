@@ -12,7 +12,7 @@ from flambeau.runtime import memory
 from flambeau.runtime.threads import get_num_threads
 
 CHUNK = 64  # channels summed before a visit to memory: short chains keep the rounding as small as a direct sum's
-TRANSFORMED = 4 << 20  # bytes of transforms made before they are multiplied: they stay in the last-level cache
+FAR = 1 << 16  # weights (without taps) whose transforms leave the second-level cache
 CACHE = 640 << 10  # bytes of a task's scratch that stay in the second-level cache
 
 
@@ -25,10 +25,16 @@ def fits(s: Shape) -> bool:
     return worth(s.n, s.out[1:], s.ci, s.co) and worth(s.n, s.size[1:], s.co, s.ci)
 
 
+def fits_weight(s: Shape) -> bool:
+    """Also sums of a size that every thread can hold its own."""
+    return fits(s) and s.ci * s.co <= FAR
+
+
 def worth(images: int, out: tuple, ci: int, co: int) -> bool:
-    """Whether the products saved outweigh the transforms, about 5 cycles a channel and tile on each side."""
+    """Whether the products saved outweigh the transforms: about 5 cycles a channel and tile, and memory for the weight's."""
     th, tw = (-(-o // 2) for o in out)
-    return min(ci, co) >= 16 and 16 * th * tw * (1 + 10 * (1 / ci + 1 / co)) < 9 * math.prod(out) and images * th * tw >= 24
+    least = 24 + 120 * min(1.0, ci * co / FAR)
+    return min(ci, co) >= 16 and 16 * th * tw * (1 + 10 * (1 / ci + 1 / co)) < 9 * math.prod(out) and images * th * tw >= least
 
 
 @functools.lru_cache(maxsize=256)
@@ -53,6 +59,11 @@ def apart(count: int, lanes: int, d) -> int:
     """The distance of 16 matrices of `count` elements walked together: not a multiple of what the first-level cache aliases."""
     page = 4096 // d.itemsize
     return -(-count // page) * page + lanes
+
+
+def reading(along_row: int, along_channels: int) -> str:
+    """How channels get into the lanes, by the strides; see conv_kernels.pack."""
+    return "turn" if along_row == 1 else "unit" if along_channels == 1 else "any"
 
 
 def convolve(x, w, bias: int, out, size, result, pad, ci: int, co: int, w_strides: tuple, turned: bool) -> None:
@@ -80,7 +91,7 @@ def convolve(x, w, bias: int, out, size, result, pad, ci: int, co: int, w_stride
     xn, xc, _, xh, xw = strides5(x, 2)
     yn, yc = out._strides[:2]
     chunk = -(-ci // -(-ci // CHUNK))
-    k = K.convolve((d, d, d, d, d), mr=tile.mr, nr=tile.nr, lanes=lanes, how="turn" if xw == 1 else "unit" if xc == 1 else "any",
+    k = K.convolve((d, d, d, d, d), mr=tile.mr, nr=tile.nr, lanes=lanes, how=reading(xw, xc),
                    bias_rows=bool(bias))  # fmt: skip
     k(-(-images // together) * row_blocks, 1, out._ptr, x._ptr, u.ptr, bias or u.ptr, scratch.ptr, room, images, together, rows,
       row_blocks, th, tw, oh, ow, *size, *pad, ci, co, cp, most, u_point, v_point, m_point, chunk, xn, xc, xh, xw, yn, yc)  # fmt: skip
@@ -98,38 +109,30 @@ def grad_input(g, w, s: Shape, out) -> None:
 
 
 def grad_weight(g, x, s: Shape, out) -> None:
-    """out = d loss / d w (contiguous): transforms of x and of g, some tile rows at a time, then 16 products over the tiles."""
+    """out = d loss / d w (contiguous): sums over the tiles a thread each, then brought together."""
     d, threads = x._dtype, get_num_threads()
     th, tw = (-(-o // 2) for o in s.out[1:])
     tile = direct.tile_for(d, s.ci, s.co)
     lanes, panels = tile.lanes, -(-s.co // tile.nr)
     wide, high = math.lcm(tile.mr, lanes), -(-s.ci // tile.mr) * tile.mr
     x_panels = -(-high // wide)
-    u_point = apart(panels * high * tile.nr, lanes, d)
-    each = K.POINTS * (x_panels * wide + panels * tile.nr) * tw * d.itemsize
-    at_once = min(s.n * th, max(1, max(TRANSFORMED, min(4 * TRANSFORMED, 2 * K.POINTS * u_point * d.itemsize)) // each))
-    most = at_once * tw
-    v_point, g_point = apart(x_panels * most * wide, lanes, d), apart(panels * most * tile.nr, lanes, d)
-    u, v, gv = (memory.allocate(K.POINTS * size * d.itemsize) for size in (u_point, v_point, g_point))
-    room = 4 * (2 * tw + 2) * lanes
+    share = -(-s.n * th // threads)
+    parts = -(-s.n * th // share)
+    near = CACHE // (K.POINTS * (s.ci + s.co) * d.itemsize * tw)
+    together = min(share, max(near, -(-CHUNK // tw)))
+    most = together * tw
+    u_point, v_point, g_point = (apart(v, lanes, d) for v in (panels * high * tile.nr, x_panels * most * wide, panels * most * tile.nr))
+    u_part = K.POINTS * u_point
+    u = memory.allocate(parts * u_part * d.itemsize)
+    room = K.POINTS * (v_point + g_point) + 4 * (2 * tw + 2) * lanes
     scratch = memory.allocate(room * threads * d.itemsize)
-    sides = []
-    for t, size, pad, channels, to, point, width in (
-        (x, s.size, s.pad, s.ci, v, v_point, wide), (g, s.out, (0, 0, 0), s.co, gv, g_point, tile.nr)
-    ):  # fmt: skip
-        n, c, _, h, w = strides5(t, 2)
-        k = K.transforms((d, d, d), wide=width, lanes=lanes, how="turn" if w == 1 else "unit" if c == 1 else "any", data=t is x)
-        sides.append((k, (to.ptr, t._ptr, point), (th, tw, *size[1:], *pad[1:], channels, most, scratch.ptr, room, n, c, h, w)))
-    product = K.gradient((d, d, d), mr=tile.mr, nr=tile.nr, lanes=lanes, wide=wide)
-    for first in range(0, s.n * th, at_once):
-        count = min(at_once, s.n * th - first)
-        for k, before, after in sides:
-            k(count, 1, *before, first, *after)
-        tiles = count * tw
-        chunk = -(-tiles // -(-tiles // direct.CHUNK))
-        product(K.POINTS * panels, 1, u.ptr, v.ptr, gv.ptr, u_point, v_point, g_point, high, panels, most, tiles, chunk, int(first > 0))
+    xs, gs = ((st[:2], st[3:]) for st in (strides5(x, 2), strides5(g, 2)))
+    how_x, how_g = (reading(a[1][1], a[0][1]) for a in (xs, gs))
+    k = K.gradient((d, d, d, d), mr=tile.mr, nr=tile.nr, lanes=lanes, wide=wide, how_x=how_x, how_g=how_g)
+    k(parts, 1, u.ptr, x._ptr, g._ptr, scratch.ptr, room, u_part, u_point, v_point, g_point, s.n * th, share, together, th, tw,
+      *s.size[1:], *s.out[1:], *s.pad[1:], s.ci, s.co, high, panels, most, *xs[0], *xs[1], *gs[0], *gs[1])  # fmt: skip
     part = max(1, min(s.ci, 4096 // tile.nr))
-    parts = -(-s.ci // part)
+    blocks_of = -(-s.ci // part)
     K.weights_back((d, d), nr=tile.nr, lanes=lanes)(
-        panels * parts, 1, out._ptr, u.ptr, u_point, high, s.ci, s.co, panels, parts, part, 9, s.ci * 9
+        panels * blocks_of, 1, out._ptr, u.ptr, parts, u_part, u_point, high, s.ci, s.co, panels, blocks_of, part, 9, s.ci * 9
     )

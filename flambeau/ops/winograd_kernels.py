@@ -84,9 +84,9 @@ def weights(k, u: Ptr, w: Ptr, u_point: Int, depth: Int, columns: Int, panels: I
 
 
 @kernel
-def weights_back(k, w: Ptr, u: Ptr, u_point: Int, high: Int, depth: Int, columns: Int, panels: Int, blocks: Int, block: Int, w_row: Int,
-                 w_column: Int, *, nr: int, lanes: int):  # fmt: skip
-    """w = G' u G, the way back of `weights`; a panel of u has `high` rows."""
+def weights_back(k, w: Ptr, u: Ptr, parts: Int, u_part: Int, u_point: Int, high: Int, depth: Int, columns: Int, panels: Int, blocks: Int, block: Int,
+                 w_row: Int, w_column: Int, *, nr: int, lanes: int):  # fmt: skip
+    """w = G' (the sum of u's parts) G, the way back of `weights`; a panel of u has `high` rows."""
     with k.parallel() as task:
         panel = task // blocks
         p0 = (task - panel * blocks) * block
@@ -94,8 +94,12 @@ def weights_back(k, w: Ptr, u: Ptr, u_point: Int, high: Int, depth: Int, columns
             first = panel * nr + q
             source = u.at((panel * high + p) * nr + q)
             with k.lanes(lanes) as j:
-                points = [[source[(4 * a + b) * u_point + j] for b in range(4)] for a in range(4)]
-                taps = flat(squared(weight_back, points))
+                sums = [k.var(source[i * u_point + j]) for i in range(POINTS)]
+                with k.seq(1, parts) as part:
+                    for i, total in enumerate(sums):
+                        total.set(total.get() + source[part * u_part + i * u_point + j])
+                points = [total.get() for total in sums]
+                taps = flat(squared(weight_back, [points[i : i + 4] for i in range(0, POINTS, 4)]))
                 taps += [taps[0]] * (-TAPS % lanes)
                 for t in range(0, TAPS, lanes):
                     for i, row in enumerate(k.transpose(taps[t : t + lanes])):
@@ -182,43 +186,50 @@ def convolve(k, y: Ptr, x: Ptr, u: Ptr, bias: Ptr, scratch: Ptr, room: Int, imag
                     write(k, out, patch.at(r * lanes), shift, None, r, real * ow - r, co - first, yc, lanes, lanes, True)
 
 
-@kernel
-def transforms(k, v: Ptr, x: Ptr, v_point: Int, first: Int, th: Int, tw: Int, size_h: Int, size_w: Int, pad_h: Int, pad_w: Int,
-               channels: Int, most: Int, scratch: Ptr, room: Int, xn: Int, xc: Int, xh: Int, xw: Int, *, wide: int, lanes: int,
-               how: str, data: bool):  # fmt: skip
-    """v[point][panel][tile][0..wide) = (B' d B)[point] of x's patches (data), or (A g A')[point]; one tile row a task.
+def tile_row(k, to, x, patch, v_point, most, channels, top, left, tw, size_h, size_w, strides, wide: int, lanes: int, how: str,
+             side, reach: int) -> None:  # fmt: skip
+    """to[point][panel][tile][0..wide) = `side` of the patches, reach x reach, of one tile row of an image."""
+    xc, xh, xw = strides
+    width = 2 * tw + (reach - 2)
+    with k.seq(0, channels, lanes) as c:
+        patches(k, patch, x, channels, c, E.const(reach, c.dtype), width, top, left, size_h, size_w, xc, xh, xw, lanes, how)
+        panel = c // wide
+        out = to.at(panel * most * wide + (c - panel * wide))
+        with k.seq(tw) as tx, k.lanes(lanes) as j:
+            corner = patch.at(2 * tx * lanes)
+            d = [[corner[(a * width + b) * lanes + j] for b in range(reach)] for a in range(reach)]
+            for i, value in enumerate(flat(squared(side, d))):
+                out[i * v_point + tx * wide + j] = value
 
-    Tile rows are counted through all images, `first` is that of task 0; channels are in panels of `wide`.
+
+@kernel
+def gradient(k, u: Ptr, x: Ptr, g: Ptr, scratch: Ptr, room: Int, u_part: Int, u_point: Int, v_point: Int, g_point: Int, count: Int,
+             share: Int, together: Int, th: Int, tw: Int, size_h: Int, size_w: Int, oh: Int, ow: Int, pad_h: Int, pad_w: Int,
+             ci: Int, co: Int, high: Int, panels: Int, most: Int, xn: Int, xc: Int, xh: Int, xw: Int, gn: Int, gc: Int, gh: Int,
+             gw: Int, *, mr: int, nr: int, lanes: int, wide: int, how_x: str, how_g: str):  # fmt: skip
+    """u[part][point][panel][p][0..nr) = sum over a part's tiles of (B' d B)[point, tile, p] (A g A')[point, tile, panel].
+
+    A part is `share` of the tile rows of all images; `together` of them are transformed, then multiplied.
     """
-    side, reach = (data_side, 4) if data else (gradient_side, 2)
-    with k.parallel() as task:
-        n, ty = (first + task) // th, E.mod(first + task, th)
-        width = 2 * tw + (reach - 2)
-        patch = scratch.at(k.worker * room)
-        with k.seq(0, channels, lanes) as c:
-            patches(k, patch, x.at(n * xn), channels, c, E.const(reach, c.dtype), width, 2 * ty - pad_h, pad_w, size_h, size_w,
-                    xc, xh, xw, lanes, how)  # fmt: skip
-            panel = c // wide
-            to = v.at((panel * most + task * tw) * wide + (c - panel * wide))
-            with k.seq(tw) as tx, k.lanes(lanes) as j:
-                corner = patch.at(2 * tx * lanes)
-                d = [[corner[(a * width + b) * lanes + j] for b in range(reach)] for a in range(reach)]
-                for i, value in enumerate(flat(squared(side, d))):
-                    to[i * v_point + tx * wide + j] = value
-
-
-@kernel
-def gradient(k, u: Ptr, v: Ptr, g: Ptr, u_point: Int, v_point: Int, g_point: Int, high: Int, panels: Int, most: Int, tiles: Int,
-             chunk: Int, keep: Int, *, mr: int, nr: int, lanes: int, wide: int):  # fmt: skip
-    """u[point][panel][p][0..nr) (+)= sum over tiles of v[point][., tile, p] g[point][panel][tile]; a point's panel a task."""
-    with k.parallel() as task:
-        point = task // panels
-        panel = task - point * panels
-        with k.seq(0, tiles, chunk) as t, k.seq(0, high, mr) as p:
-            block = p // wide
-            start = v.at(point * v_point + (block * most + t) * wide + (p - block * wide))
-            at = [k.pointer(start.at(i)) for i in range(mr)]
-            sums = u.at(point * u_point + (panel * high + p) * nr)
-            factor = g.at(point * g_point + (panel * most + t) * nr)
-            micro(k, sums, at, lambda i: i * wide, factor, E.minimum(tiles - t, chunk), (t > 0) | (keep != 0), u.dtype, nr,
-                  lanes)  # fmt: skip
+    with k.parallel() as part:
+        lo, sums = part * share, u.at(part * u_part)
+        hi = E.minimum(lo + share, count)
+        v = scratch.at(k.worker * room)  # [point][panel of wide][tile][wide]
+        gv = v.at(POINTS * v_point)  # [point][panel][tile][nr]
+        patch = gv.at(POINTS * g_point)
+        with k.seq(lo, hi, together) as q0:
+            q1 = E.minimum(q0 + together, hi)
+            with k.seq(q0, q1) as q:
+                n, at = q // th, (q - q0) * tw
+                top = (q - n * th) * 2
+                tile_row(k, v.at(at * wide), x.at(n * xn), patch, v_point, most, ci, top - pad_h, pad_w, tw, size_h, size_w,
+                         (xc, xh, xw), wide, lanes, how_x, data_side, 4)  # fmt: skip
+                tile_row(k, gv.at(at * nr), g.at(n * gn), patch, g_point, most, co, top, E.const(0, top.dtype), tw, oh, ow,
+                         (gc, gh, gw), nr, lanes, how_g, gradient_side, 2)  # fmt: skip
+            with k.seq(POINTS) as point, k.seq(panels) as panel, k.seq(0, high, mr) as p:
+                block = p // wide
+                start = v.at(point * v_point + block * most * wide + (p - block * wide))
+                rows = [k.pointer(start.at(i)) for i in range(mr)]
+                tile = sums.at(point * u_point + (panel * high + p) * nr)
+                factor = gv.at(point * g_point + panel * most * nr)
+                micro(k, tile, rows, lambda i: i * wide, factor, (q1 - q0) * tw, q0 > lo, u.dtype, nr, lanes)
