@@ -40,17 +40,21 @@ class Tile:
     lanes: int
 
 
+def vector(dtype) -> int:
+    """Elements of a vector register, at least two."""
+    return max(2, host().vector_bytes // dtype.itemsize)
+
+
 @functools.lru_cache(maxsize=256)
 def tile_for(dtype, rows: int, columns: int) -> Tile:
     """The tile that wastes the least of the core on rows x columns."""
-    target = host()
-    lanes = max(2, target.vector_bytes // dtype.itemsize)
+    lanes = vector(dtype)
 
     def cost(shape):
         mr, vectors, use = shape
         return -(-rows // mr) * mr * -(-columns // (vectors * lanes)) * vectors / use
 
-    mr, vectors, _ = min(SHAPES[16 if target.vector_bytes == 32 else 32], key=cost)
+    mr, vectors, _ = min(SHAPES[16 if host().vector_bytes == 32 else 32], key=cost)
     return Tile(mr, vectors * lanes, lanes)
 
 
@@ -197,7 +201,7 @@ def forward(x, w, b: int, s: Shape, out) -> None:
                      (out._dtype, w._dtype, x._dtype), s.n, (0, s.ci * hw, s.co * hw), b, "row" if b else "")  # fmt: skip
         return
     low, high = reach(s)
-    cg, mg, taps = s.ci // s.groups, s.co // s.groups, math.prod(s.taps)
+    cg, mg = s.ci // s.groups, s.co // s.groups
     st = strides5(out, s.dims)
     whole = tuple(b - a for a, b in zip(low, high, strict=True))
     step = images_at_once(s, s.ci * math.prod(whole), x._dtype.itemsize)
@@ -207,24 +211,42 @@ def forward(x, w, b: int, s: Shape, out) -> None:
         xs = src.strides
         apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
         taps_at = grid((cg, xs[1]), *((t, d * v) for t, d, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
-        convolve(out._ptr + first * st[0] * out._dtype.itemsize, st, s.out, st[2:], src, apart, taps_at, w,
-                 grid((cg, taps), (taps, 1)), (mg * s.k, s.k), b, s.groups, mg, cg * xs[1], s.k, images)  # fmt: skip
+        start, offsets = out._ptr + first * st[0] * out._dtype.itemsize, grid((s.k, 1))
+        if s.depthwise:
+            depthwise(start, st, s.out, st[2:], src, apart, taps_at, w, offsets, s.k, b, s.co, mg, images)
+        else:
+            convolve(start, st, s.out, st[2:], src, apart, taps_at, w, offsets, (mg * s.k, s.k), b, s.groups, mg, cg * xs[1],
+                     s.k, images)  # fmt: skip
+
+
+def depthwise(y: int, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets, w_channel: int, bias: int, channels: int,
+              per: int, images: int) -> None:  # fmt: skip
+    """`channels` outputs of one input channel each, as `convolve`."""
+    d, xs, taps = w._dtype, src.strides, taps_at._numel
+    k = K.depthwise((d, d, d, d, dt.int64, dt.int64), few=divisor(taps), step=apart[2] if apart[2] in (1, 2) else 0,
+                    unit=y_steps[2] == 1, bias_rows=bool(bias))  # fmt: skip
+    k(images * channels, max(1, 32768 // (math.prod(out) * taps)), y, src.ptr, w._ptr, bias or w._ptr, taps_at._ptr,
+      w_offsets._ptr, taps, channels, per, *out, *xs[:2], *apart, w_channel, *st[:2], *y_steps)  # fmt: skip
+
+
+def divisor(taps: int) -> int:
+    """How many taps are taken at a time: the most, up to 9, that divide them."""
+    return max(n for n in range(1, 10) if taps % n == 0)
 
 
 def convolve(y: int, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets, w_strides, bias: int, groups: int,
              columns: int, x_group: int, depth: int, images: int) -> None:  # fmt: skip
     """One product of patches of src with w: outputs `out`, `apart` in src and `y_steps` in y; w_strides (group, column)."""
     d, xs = w._dtype, src.strides
+    step, unit = apart[2] if apart[2] in (1, 2) else 0, y_steps[2] == 1
     if columns <= NARROW:
-        k = K.narrow((d, d, d, d, dt.int64, dt.int64), mr=columns, step=apart[2] if apart[2] in (1, 2) else 0,
-                     unit=y_steps[2] == 1, bias_rows=bool(bias))  # fmt: skip
-        rows = out[0] * out[1]
-        block = max(1, min(rows, 65536 // max(1, columns * depth * out[2])))
-        blocks = -(-rows // block)
+        k = K.narrow((d, d, d, d, dt.int64, dt.int64), mr=columns, step=step, unit=unit, bias_rows=bool(bias))
+        block = max(1, min(out[1], 65536 // max(1, columns * depth * out[2])))
+        blocks = -(-out[1] // block)
         work = block * columns * depth * out[2]
-        k(groups * images * blocks, max(1, 65536 // work), y, src.ptr, w._ptr, bias or w._ptr, taps_at._ptr, columns, depth,
-          images, blocks, block, *out, xs[0], x_group, *apart, *w_strides, w_offsets._ptr, st[0], columns * st[1], st[1],
-          *y_steps)  # fmt: skip
+        k(groups * images * out[0] * blocks, max(1, 65536 // work), y, src.ptr, w._ptr, bias or w._ptr, taps_at._ptr,
+          w_offsets._ptr, columns, depth, images, blocks, block, *out, xs[0], x_group, *apart, *w_strides, st[0],
+          columns * st[1], st[1], *y_steps)  # fmt: skip
         return
     count = math.prod(out)
     tile = tile_for(d, count, columns)
@@ -284,9 +306,13 @@ def grad_input_class(src: Source, w, s: Shape, out, classes, low, first: int, im
         picks.append((combo[0][0] * s.taps[1] + combo[1][0]) * s.taps[2] + combo[2][0])
     base = sum(c[0] * v for c, v in zip(classes, st[2:], strict=True)) + first * st[0]
     y_steps = tuple(v * n for v, n in zip(st[2:], s.stride, strict=True))
-    convolve(out._ptr + base * out._dtype.itemsize, st, tuple(c[1] for c in classes), y_steps, src, gs[2:],
-             sums(mg, gs[1], tuple(taps)), w, sums(mg, cg * total, tuple(picks)), (mg * cg * total, total), 0, s.groups, cg,
-             mg * gs[1], mg * len(taps), images)  # fmt: skip
+    start, counts = out._ptr + base * out._dtype.itemsize, tuple(c[1] for c in classes)
+    taps_at, offsets = sums(mg, gs[1], tuple(taps)), sums(mg, cg * total, tuple(picks))
+    if s.depthwise and mg == 1:
+        depthwise(start, st, counts, y_steps, src, gs[2:], taps_at, w, offsets, total, 0, s.ci, 1, images)
+    else:
+        convolve(start, st, counts, y_steps, src, gs[2:], taps_at, w, offsets, (mg * cg * total, total), 0, s.groups, cg,
+                 mg * gs[1], mg * len(taps), images)  # fmt: skip
 
 
 # gradient of the weight ---------------------------------------------------------------------------
@@ -328,7 +354,8 @@ def depthwise_weight(g, src: Source, s: Shape, out, first: int, images: int) -> 
     taps = math.prod(s.taps)
     steps = grid(*((t, e * v) for t, e, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
     apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
-    k = K.depthwise_weight((d, d, d, dt.int64), few=min(9, taps), step=apart[2] if apart[2] in (1, 2) else 0, unit=gs[4] == 1)
+    k = K.depthwise_weight((d, d, d, dt.int64), few=divisor(taps), lanes=vector(d),
+                           step=apart[2] if apart[2] in (1, 2) else 0, unit=gs[4] == 1)  # fmt: skip
     work = images * math.prod(s.out) * taps
     k(s.co, max(1, 32768 // work), out._ptr, g._ptr + first * gs[0] * d.itemsize, src.ptr, steps._ptr, taps, s.co // s.groups,
       images, *s.out, *gs, *xs[:2], *apart)  # fmt: skip

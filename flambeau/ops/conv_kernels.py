@@ -16,20 +16,19 @@ from flambeau.ir.kernel import Int, Ptr, kernel
 def pad(k, out: Ptr, x: Ptr, rows_d: Int, rows_h: Int, width: Int, channels: Int, size_d: Int, size_h: Int, size_w: Int,
         xn: Int, xc: Int, xd: Int, xh: Int, xw: Int, a_d: Int, a_h: Int, a_w: Int, *, unit: bool):  # fmt: skip
     """out[n][c][q] = x[n, c, q + a] where that lies inside, else 0 (a may be negative)."""
+
+    def inside(rows, a, size):
+        return E.maximum(-a, 0), E.minimum(size - a, rows)
+
     with k.parallel() as task:
         n = task // channels
         plane, source = out.at(task * rows_d * rows_h * width), n * xn + (task - n * channels) * xc
-        with k.seq(rows_d) as qd, k.seq(rows_h) as qh:
-            dst = plane.at((qd * rows_h + qh) * width)
-            ud, uh = qd + a_d, qh + a_h
-            inside = (ud >= 0) & (ud < size_d) & (uh >= 0) & (uh < size_h)
-            with k.if_(inside):
-                src = source + ud * xd + uh * xh
-                with k.vector(width) as q:
-                    u = q + a_w
-                    dst[q] = x.load(src + (u if unit else u * xw), where=(u >= 0) & (u < size_w))
-            with k.else_(), k.vector(width) as q:
-                dst[q] = E.const(0, x.compute)
+        with k.vector(rows_d * rows_h * width, unroll=2) as q:
+            plane[q] = E.const(0, x.compute)
+        with k.seq(*inside(rows_d, a_d, size_d)) as d, k.seq(*inside(rows_h, a_h, size_h)) as h:
+            dst, src = plane.at((d * rows_h + h) * width), source + (d + a_d) * xd + (h + a_h) * xh
+            with k.vector(*inside(width, a_w, size_w)) as q:
+                dst[q] = x[src + (q + a_w if unit else (q + a_w) * xw)]
 
 
 @kernel
@@ -153,56 +152,96 @@ def write(k, out, tile, shift, places, r, rows_left, columns_left, y_column, nr:
 
 
 @kernel
-def narrow(k, y: Ptr, x: Ptr, w: Ptr, bias: Ptr, steps: Ptr, columns: Int, depth: Int, images: Int, row_blocks: Int,
+def narrow(k, y: Ptr, x: Ptr, w: Ptr, bias: Ptr, steps: Ptr, w_steps: Ptr, columns: Int, depth: Int, images: Int, blocks: Int,
            block: Int, od: Int, oh: Int, ow: Int, x_image: Int, x_group: Int, xd: Int, xh: Int, xw: Int, w_group: Int,
-           w_column: Int, w_offsets: Ptr, y_image: Int, y_group: Int, y_column: Int, yd: Int, yh: Int, yw: Int, *,
-           mr: int, step: int, unit: bool, bias_rows: bool):  # fmt: skip
+           w_column: Int, y_image: Int, y_group: Int, y_column: Int, yd: Int, yh: Int, yw: Int, *, mr: int, step: int,
+           unit: bool, bias_rows: bool):  # fmt: skip
     """A convolution of few output channels: `mr` of them at a time, outputs along a row in lanes, straight from x.
 
-    A task is `block` rows of outputs of one image and group. step: xw where it is 1 or 2 (0: any).
+    A task is `block` rows of outputs of one image, group and depth. step: xw where it is 1 or 2 (0: any).
     """
     acc = w.dtype
     with k.parallel() as task:
-        rb, rest = E.mod(task, row_blocks), task // row_blocks
+        hb, rest = E.mod(task, blocks), task // blocks
+        d, rest = E.mod(rest, od), rest // od
         n, g = E.mod(rest, images), rest // images
-        weights = w.at(g * w_group)
-        with k.seq(rb * block, E.minimum(rb * block + block, od * oh)) as row:
-            d, h = row // oh, E.mod(row, oh)
-            source = x.at(n * x_image + g * x_group + d * xd + h * xh)
-            out = y.at(n * y_image + g * y_group + d * yd + h * yh)
-            with k.seq(0, columns, mr) as c:
-                at = [E.minimum(c + i, columns - 1) for i in range(mr)]
+        weights, planes = w.at(g * w_group), x.at(n * x_image + g * x_group + d * xd)
+        results = y.at(n * y_image + g * y_group + d * yd)
+        with k.seq(0, columns, mr) as c:
+            rows = [k.pointer(weights.at(E.minimum(c + i, columns - 1) * w_column)) for i in range(mr)]
+            outs = [k.pointer(results.at(E.minimum(c + i, columns - 1) * y_column)) for i in range(mr)]
+            with k.seq(hb * block, E.minimum(hb * block + block, oh)) as h:
+                source = k.pointer(planes.at(h * xh))
                 with k.vector(ow, unroll=2 if step == 1 else 1) as j:
                     sums = [k.var(E.const(0, acc), acc) for _ in range(mr)]
                     lane = j * step if step else j * xw
                     with k.seq(depth) as p:
-                        value, place = E.cast(source[steps[p] + lane], acc), w_offsets[p]
+                        value, place = E.cast(source[steps[p] + lane], acc), w_steps[p]
                         for i in range(mr):
-                            sums[i].set(E.fma(value, weights[at[i] * w_column + place], sums[i].get()))
+                            sums[i].set(E.fma(value, rows[i][place], sums[i].get()))
                     for i in range(mr):
                         total = sums[i].get()
                         if bias_rows:
-                            total = total + E.cast(bias[g * columns + at[i]], acc)
-                        out[at[i] * y_column + (j if unit else j * yw)] = total
+                            total = total + E.cast(bias[g * columns + E.minimum(c + i, columns - 1)], acc)
+                        outs[i][h * yh + (j if unit else j * yw)] = total
+
+
+@kernel
+def depthwise(k, y: Ptr, x: Ptr, w: Ptr, bias: Ptr, steps: Ptr, w_steps: Ptr, taps: Int, channels: Int, per: Int, od: Int,
+              oh: Int, ow: Int, x_image: Int, x_channel: Int, xd: Int, xh: Int, xw: Int, w_channel: Int, y_image: Int,
+              y_channel: Int, yd: Int, yh: Int, yw: Int, *, few: int, step: int, unit: bool, bias_rows: bool):  # fmt: skip
+    """Each output channel of one input channel (channel // per); `few` taps, which divide them all, stay in registers."""
+    acc = w.dtype
+    with k.parallel() as task:
+        n = task // channels
+        c = task - n * channels
+        source, out = x.at(n * x_image + c // per * x_channel), y.at(n * y_image + c * y_channel)
+        weights = w.at(c * w_channel)
+        shift = E.cast(bias[c], acc) if bias_rows else E.const(0, acc)
+        with k.seq(0, taps, few) as t:
+            factors = [weights[w_steps[t + i]] for i in range(few)]
+            places = [k.pointer(source.at(steps[t + i])) for i in range(few)]
+            with k.seq(od) as d, k.seq(oh) as h, k.vector(ow) as j:
+                at = d * xd + h * xh + (j * step if step else j * xw)
+                to = d * yd + h * yh + (j if unit else j * yw)
+                total = k.var(shift, acc)
+                with k.if_(t > 0):
+                    total.set(out[to])
+                for factor, place in zip(factors, places, strict=True):
+                    total.set(E.fma(E.cast(place[at], acc), factor, total.get()))
+                out[to] = total.get()
 
 
 @kernel
 def depthwise_weight(k, out: Ptr, g: Ptr, x: Ptr, steps: Ptr, taps: Int, per: Int, images: Int, od: Int, oh: Int, ow: Int,
                      g_image: Int, g_channel: Int, gd: Int, gh: Int, gw: Int, x_image: Int, x_channel: Int, xd: Int,
-                     xh: Int, xw: Int, *, few: int, step: int, unit: bool):  # fmt: skip
+                     xh: Int, xw: Int, *, few: int, lanes: int, step: int, unit: bool):  # fmt: skip
     """out[c, tap] = sum over images and positions of g[c] * x[c // per] displaced by the tap; `few` taps at a time."""
+    acc = out.dtype
     with k.parallel() as c:
-        source, grad = x.at((c // per) * x_channel), g.at(c * g_channel)
+        source, grad = x.at(c // per * x_channel), g.at(c * g_channel)
+        room = k.local(few * lanes, acc)
         with k.seq(0, taps, few) as t:
-            at = [steps[E.minimum(t + i, taps - 1)] for i in range(few)]
-            sums = [k.acc("add", out.dtype) for _ in range(few)]
-            with k.seq(images) as n, k.seq(od) as d, k.seq(oh) as h:
-                row = source.at(n * x_image + d * xd + h * xh)
-                grow = grad.at(n * g_image + d * gd + h * gh)
-                with k.vector(ow) as j:
-                    gv = E.cast(grow[j if unit else j * gw], out.dtype)
-                    for i in range(few):
-                        sums[i].update(gv * row[at[i] + (j * step if step else j * xw)])
+            places = [k.pointer(source.at(steps[t + i])) for i in range(few)]
+            with k.lanes(lanes) as j:
+                sums = [k.var(E.const(0, acc), acc) for _ in range(few)]
+                with k.seq(images) as n, k.seq(od) as d, k.seq(oh) as h, k.seq(0, ow, lanes) as q:
+                    at, left = n * x_image + d * xd + h * xh + q * xw, ow - q
+                    lane = j * step if step else j * xw
+
+                    def add(where=None, n=n, d=d, h=h, q=q, at=at, lane=lane):
+                        gv = grad.load(n * g_image + d * gd + h * gh + q * gw + (j if unit else j * gw), where=where)
+                        for place, s in zip(places, sums, strict=True):
+                            s.set(E.fma(E.cast(place.load(at + lane, where=where), acc), E.cast(gv, acc), s.get()))
+
+                    with k.if_(left >= lanes):
+                        add()
+                    with k.else_():
+                        add(j < left)
+                for i, s in enumerate(sums):
+                    room[i * lanes + j] = s.get()
             for i in range(few):
-                with k.if_(t + i < taps):
-                    out[c * taps + t + i] = sums[i].value
+                total = k.acc("add", acc)
+                with k.vector(lanes) as j:
+                    total.update(room[i * lanes + j])
+                out[c * taps + t + i] = total.value
