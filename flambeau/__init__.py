@@ -86,5 +86,6 @@ def __getattr__(name: str):
     if name in _FUNCTIONAL:
         return getattr(_importlib.import_module("flambeau.nn.functional"), name)
     if not name.startswith("_") and hasattr(ops, name):
-        return getattr(ops, name)
+        found = globals()[name] = getattr(ops, name)
+        return found
     raise AttributeError(f"module 'flambeau' has no attribute {name!r}: it is not implemented (yet)")

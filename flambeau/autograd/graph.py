@@ -221,7 +221,9 @@ def new_recipe(op: R.Op, needs: tuple) -> Recipe:
 def unbroadcast(g, shape, dtype):
     """Sum a gradient over the dimensions its input was repeated along; match real inputs and dtypes."""
     if g._shape != shape:
-        g = g.sum_to_size(shape)
+        from flambeau.ops.reduce import sum_to
+
+        g = sum_to(g, shape)
     if g._dtype is not dtype:
         if g._dtype.is_complex and not dtype.is_complex:
             g = g.real

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 from flambeau.core import dtypes as dt
@@ -29,18 +30,13 @@ def three(v, fill: int) -> tuple:
     return (fill,) * (3 - len(v)) + tuple(v)
 
 
-def check_input(name: str, input, dims: int) -> None:
+def check_input(name: str, shape: tuple, dims: int) -> None:
     """(c, *) or (n, c, *) with non-empty positions."""
-    n = len(input._shape)
-    if n not in (dims + 1, dims + 2):
+    n = len(shape)
+    if n not in (dims + 1, dims + 2) or 0 in shape[n - dims - (1 if n == dims + 2 else 0) :]:
         raise RuntimeError(
             f"{name}: Expected {dims + 1}D or {dims + 2}D (batch mode) tensor with optional 0 dim batch size for input, "
-            f"but got: {list(input._shape)}"
-        )
-    if 0 in input._shape[n - dims - (1 if n == dims + 2 else 0) :]:
-        raise RuntimeError(
-            f"{name}: Expected {dims + 1}D or {dims + 2}D (batch mode) tensor with optional 0 dim batch size for input, "
-            f"but got: {list(input._shape)}"
+            f"but got: {list(shape)}"
         )
 
 
@@ -53,11 +49,17 @@ def out_size(n: int, k: int, stride: int, pad: int, dilation: int, ceil: bool) -
     return out
 
 
-def window(name: str, input, dims: int, kernel_size, stride, padding, dilation, ceil_mode: bool):
-    """(input planes contiguous, kernel, stride, padding, dilation, output sizes), all checked."""
-    check_input(name, input, dims)
+def window(name: str, input, dims: int, *arguments):
+    """(kernel, stride, padding, dilation, output sizes), all checked."""
+    arguments = tuple([tuple(a) if a.__class__ is list else a for a in arguments])
+    return window_of(name, tuple(input._shape), dims, *arguments)
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def window_of(name: str, shape: tuple, dims: int, kernel_size, stride, padding, dilation, ceil_mode: bool):
+    check_input(name, shape, dims)
     k = sizes(name, "kernel_size", kernel_size, dims)
-    s = k if stride is None or stride == () or stride == [] else sizes(name, "stride", stride, dims)
+    s = k if stride is None or stride == () else sizes(name, "stride", stride, dims)
     p, d = sizes(name, "padding", padding, dims), sizes(name, "dilation", dilation, dims)
     if any(a <= 0 for a in k):
         raise RuntimeError(f"kernel size should be greater than zero, but got kernel_size={list(k)} ({name})")
@@ -73,12 +75,12 @@ def window(name: str, input, dims: int, kernel_size, stride, padding, dilation, 
                 f"pad should be at most half of effective kernel size, but got pad={a}, kernel_size={b} and dilation={c}"
             )
     out = tuple(
-        out_size(n, *rest, ceil_mode) for n, *rest in zip(input._shape[-dims:], k, s, p, d, strict=True)
+        out_size(n, *rest, ceil_mode) for n, *rest in zip(shape[-dims:], k, s, p, d, strict=True)
     )
     if any(n < 1 for n in out):
         raise RuntimeError(
-            f"Given input size: ({'x'.join(map(str, input._shape[-dims - 1 :]))}). Calculated output size: "
-            f"({'x'.join(map(str, (input._shape[-dims - 1], *out)))}). Output size is too small"
+            f"Given input size: ({'x'.join(map(str, shape[-dims - 1 :]))}). Calculated output size: "
+            f"({'x'.join(map(str, (shape[-dims - 1], *out)))}). Output size is too small"
         )
     return k, s, p, d, out
 
@@ -89,15 +91,21 @@ def max_forward(input, dims: int, k, s, p, d, out, indices: bool):
     y = hooks.empty((*x._shape[:-dims], *out), x._dtype)
     where = hooks.empty(y._shape if indices else (0,), dt.int64)
     if y._numel:
-        planes = math.prod(x._shape[:-dims])
-        reach = [(o - 1) * b + (a - 1) * c + 1 - q for o, a, b, c, q in zip(out, k, s, d, p, strict=True)]
-        clear = all(q == 0 for q in p) and all(r <= n for r, n in zip(reach, x._shape[-dims:], strict=True))
+        clear, extent, grain, walk = max_walk(tuple(x._shape), dims, k, s, p, d, out)
         kernel = K.max_pool((y._dtype, dt.int64, x._dtype), indices=indices, clear=clear)
-        o3 = three(out, 1)
-        work = o3[2] * math.prod(k)
-        kernel(planes * o3[0] * o3[1], max(1, WORK // work), y._ptr, where._ptr, x._ptr, *three(x._shape[-dims:], 1),
-               *o3, *three(k, 1), *three(s, 1), *three(p, 0), *three(d, 1))  # fmt: skip
+        kernel(extent, grain, y._ptr, where._ptr, x._ptr, *walk)
     return y, where
+
+
+@functools.lru_cache(maxsize=1024)
+def max_walk(shape: tuple, dims: int, k, s, p, d, out) -> tuple:
+    """(no window leaves the input, launch extent, grain, the kernel's sizes)."""
+    sizes = shape[-dims:]
+    reach = [(o - 1) * b + (a - 1) * c + 1 - q for o, a, b, c, q in zip(out, k, s, d, p, strict=True)]
+    clear = all(q == 0 for q in p) and all(r <= n for r, n in zip(reach, sizes, strict=True))
+    o3 = three(out, 1)
+    walk = (*three(sizes, 1), *o3, *three(k, 1), *three(s, 1), *three(p, 0), *three(d, 1))
+    return clear, math.prod(shape[:-dims]) * o3[0] * o3[1], max(1, WORK // (o3[2] * math.prod(k))), walk
 
 
 @op(KERNEL, **HIDDEN, node="MaxPool2DWithIndicesBackward0")
@@ -297,7 +305,7 @@ def avg_pool3d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
 # adaptive -----------------------------------------------------------------------------------------
 def adaptive_size(name: str, input, dims: int, output_size) -> tuple:
     """Output sizes, None standing for the input's."""
-    check_input(name, input, dims)
+    check_input(name, tuple(input._shape), dims)
     v = (output_size,) * dims if output_size is None or isinstance(output_size, int) else tuple(output_size)
     if len(v) != dims:
         raise RuntimeError(f"{name}: output_size must be {dims}, got {v}")

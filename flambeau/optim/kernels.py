@@ -35,22 +35,23 @@ class Update:
         if p._dtype.is_complex:  # PyTorch's formulas are of the real and imaginary parts
             tensors = tuple([t.view_as_real() for t in tensors])
             p = tensors[0]
-        dtype, shape, bits = p._dtype, p._shape, 0
+        batch = open_batch.now
+        if batch is None:
+            with Batch():
+                self(tensors, *numbers)
+            return
+        dtype, shape, at = p._dtype, p._shape, []
         for t in tensors:
-            if not t._dense or t._dtype is not dtype or t._shape != shape:
+            if not t._dense or t._dtype is not dtype or t._shape != shape or t._ptr % dtype.itemsize:
+                check_shapes(tensors)
+                self.op.elementwise.run((*tensors, *numbers), (p, *tensors[2:]))
                 break
-            bits |= t._ptr
+            at.append(t._ptr)
         else:
-            if not bits & (dtype.itemsize - 1):
-                batch = open_batch.now or Batch()
-                batch.add(self, tensors, numbers)
-                if batch is not open_batch.now:
-                    batch.run()
-                return
-        check_shapes(tensors)
-        outs = (p, *tensors[2:])
-        self.op.elementwise.run((*tensors, *numbers), outs)
-        for t in outs:
+            batch.add(self, dtype, p._numel, at, numbers)
+            batch.held.append(tensors)
+        p._vc.version += 1
+        for t in tensors[2:]:
             t._vc.version += 1
 
 
@@ -87,24 +88,18 @@ class Batch:
         self.seen: set = set()
         self.held: list = []  # only addresses are in the tables
 
-    def add(self, update: Update, tensors: tuple, numbers: tuple) -> None:
-        """One parameter's update, to be done with the others'."""
-        p = tensors[0]
-        if p._ptr in self.seen:  # the same parameter again: one after the other
+    def add(self, update: Update, dtype, count: int, at: list, numbers: tuple) -> None:
+        """One parameter's update, to be done with the others': `count` elements at each of the addresses `at`."""
+        if at[0] in self.seen:  # the same parameter again: one after the other
             self.run()
-        self.seen.add(p._ptr)
-        self.held.append(tensors)
-        key = update, p._dtype
-        part = self.parts.get(key)
+        self.seen.add(at[0])
+        part = self.parts.get((update, dtype))
         if part is None:
-            part = self.parts[key] = [[], [], 0, 0]
-        part[0] += part[2], p._numel, *[t._ptr for t in tensors]
+            part = self.parts[update, dtype] = [[], [], 0, 0]
+        part[0] += part[2], count, *at
         part[1] += numbers
-        part[2] += -(-p._numel // CHUNK)
-        part[3] += p._numel
-        p._vc.version += 1
-        for t in tensors[2:]:
-            t._vc.version += 1
+        part[2] += -(-count // CHUNK)
+        part[3] += count
 
     def run(self) -> None:
         """Do what has been put together."""

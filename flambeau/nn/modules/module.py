@@ -91,14 +91,15 @@ class Module(HookMixin, StateMixin, ConvertMixin, TreeMixin):
 
     # Calling -----------------------------------------------------------------
 
-    def _call_impl(self, *args, **kwargs):
+    def __call__(self, *args, **kwargs):
         own = self.__dict__
         if (
             own["_forward_hooks"] or own["_forward_pre_hooks"]
             or own["_backward_hooks"] or own["_backward_pre_hooks"]
             or _FORWARD_PRE or _FORWARD or _BACKWARD_PRE or _BACKWARD
+            or self._compiled_call_impl is not None
         ):  # fmt: skip
-            return self._call_with_hooks(args, kwargs)
+            return self._wrapped_call_impl(*args, **kwargs)
         return self.forward(*args, **kwargs)
 
     def _wrapped_call_impl(self, *args, **kwargs):
@@ -106,7 +107,8 @@ class Module(HookMixin, StateMixin, ConvertMixin, TreeMixin):
             return self._compiled_call_impl(*args, **kwargs)
         return self._call_impl(*args, **kwargs)
 
-    __call__ = _wrapped_call_impl
+    def _call_impl(self, *args, **kwargs):
+        return self._call_with_hooks(args, kwargs)
 
     def compile(self, *args, **kwargs):
         """Compile this module's call with ``flambeau.compile``, in place."""
