@@ -56,6 +56,23 @@ class Hooks:
 hooks = Hooks()
 
 
+def parameters(fn: Callable) -> tuple[tuple[str, ...], dict, frozenset]:
+    """(names, defaults by name, the keyword-only ones), as inspect.signature says but without its cost at import."""
+    code = getattr(fn, "__code__", None)
+    if code is None or code.co_flags & VARIADIC or hasattr(fn, "__signature__") or hasattr(fn, "__wrapped__"):
+        found = inspect.signature(fn).parameters
+        defaults = {n: p.default for n, p in found.items() if p.default is not inspect.Parameter.empty}
+        return tuple(found), defaults, frozenset(n for n, p in found.items() if p.kind is inspect.Parameter.KEYWORD_ONLY)
+    n = code.co_argcount
+    names = code.co_varnames[: n + code.co_kwonlyargcount]
+    given = fn.__defaults__ or ()
+    defaults = dict(zip(names[n - len(given) : n], given, strict=True)) | (fn.__kwdefaults__ or {})
+    return names, defaults, frozenset(names[n:])
+
+
+VARIADIC = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+
+
 class Rule:
     """One argument's derivative: `fn` and the names of what it needs."""
 
@@ -63,7 +80,7 @@ class Rule:
 
     def __init__(self, fn: Callable, eager: bool = False):
         self.fn, self.eager, self.fused = fn, eager, None
-        self.names = tuple(inspect.signature(fn).parameters)
+        self.names = parameters(fn)[0]
 
 
 class Op:
@@ -72,19 +89,12 @@ class Op:
     def __init__(self, fn: Callable, family: str, options: dict):
         self.fn, self.family, self.name = fn, family, fn.__name__.rstrip("_")
         self.options = options
-        sig = inspect.signature(fn)
-        self.signature = sig
-        self.params = tuple(sig.parameters)
-        self.defaults = {
-            n: p.default for n, p in sig.parameters.items() if p.default is not inspect.Parameter.empty
-        }
-        self.keyword_only = frozenset(
-            n for n, p in sig.parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY
-        )
-        optional = next((i for i in range(len(self.params)) if all(n in self.defaults for n in self.params[i:])), len(self.params))
-        self.padding = {
-            i: tuple(self.defaults[n] for n in self.params[i:]) for i in range(optional, len(self.params) + 1)
-        }  # what completes i positional arguments
+        self.params, self.defaults, self.keyword_only = parameters(fn)
+        self.padding = {len(self.params): ()}  # what completes so many positional arguments
+        for i in range(len(self.params) - 1, -1, -1):
+            if self.params[i] not in self.defaults:
+                break
+            self.padding[i] = (self.defaults[self.params[i]], *self.padding[i + 1])
         self.rules: dict[str, Rule] = {}
         self.joint: Rule | None = None
         self.joint_args: tuple[str, ...] = ()
@@ -94,6 +104,11 @@ class Op:
         self.call: Callable = fn
         camel = "".join(w[:1].upper() + w[1:] for w in self.name.split("_"))
         self.node_name = options.get("node") or f"{camel}Backward0"
+
+    @property
+    def signature(self) -> inspect.Signature:
+        """The public signature."""
+        return inspect.signature(self.fn)
 
     def option(self, key: str, default=None):
         """A keyword given to @op."""
