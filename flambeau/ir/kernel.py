@@ -310,6 +310,7 @@ class Program:
     body: list
     worker: Expr
     key: tuple = field(default=())
+    alias: str | None = None  # by which its machine code is found again without tracing
 
 
 class Builder:
@@ -494,7 +495,8 @@ class Template:
         key = (dtypes, *static.values()) if static else dtypes
         found = self.cache.get(key)
         if found is None:
-            found = self.cache[key] = compile_program(self.trace(dtypes, **static))
+            parts = (self.fn, dtypes, tuple(sorted(static.items())))
+            found = self.cache[key] = obtain(self.name, parts, lambda: self.trace(dtypes, **static))
         return found
 
 
@@ -506,3 +508,8 @@ def kernel(fn: Callable) -> Template:
 def compile_program(program: Program):
     """Machine code for a traced program; installed by codegen, so the language needs no back end."""
     raise RuntimeError("no code generator is installed; import flambeau first")
+
+
+def obtain(name: str, parts: tuple, trace: Callable[[], Program]):
+    """The launcher of the kernel that trace() gives, which `parts` determine; installed by codegen, which may know it."""
+    return compile_program(trace())

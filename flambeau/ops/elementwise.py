@@ -65,7 +65,9 @@ class Plan:
         key = (layout, out_dtypes)
         found = self.kernels.get(key)
         if found is None:
-            found = self.kernels[key] = K.compile_program(self.program(layout, out_dtypes))
+            op = self.op
+            parts = (op.fn, op.options, sorted(op.keyword_only), self.kinds, self.compute, layout, out_dtypes)
+            found = self.kernels[key] = K.obtain(op.name, parts, lambda: self.program(layout, out_dtypes))
         return found
 
     def program(self, layout, out_dtypes: tuple) -> K.Program:

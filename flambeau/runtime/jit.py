@@ -13,7 +13,7 @@ from flambeau.runtime import cache
 from flambeau.runtime.locks import ForkSafeLock
 from flambeau.support import config
 
-__all__ = ["compile", "load", "register_symbol", "stats"]
+__all__ = ["compile", "load", "recall", "register_symbol", "stats"]
 
 _PARALLEL_FOR = "flambeau_parallel_for"  # registered by threads when first needed
 _PIPELINE_VERSION = 1  # part of the cache key: change it with the passes below
@@ -39,13 +39,30 @@ _engine = None
 _lock = ForkSafeLock()
 
 
-def compile(ir_text: str, name: str) -> int:
+def compile(ir_text: str, name: str, alias: str | None = None) -> int:
     """Address of function `name`, compiled from `ir_text` or taken from the object cache.
 
     The IR runs with its own floating-point flags only: no fast-math, no contraction is added.
+    `alias` is another name to find it by (`recall`).
     Errors: RuntimeError if LLVM rejects the text, or a symbol it needs does not exist.
     """
-    return load(ir_text, (name,))[name]
+    address = load(ir_text, (name,))[name]
+    if alias is not None:
+        engine = _get_engine()
+        cache.write(cache.key(alias, engine.fingerprint), cache.key(ir_text, engine.fingerprint).encode())
+    return address
+
+
+def recall(alias: str, name: str) -> int | None:
+    """Address of the function once compiled under this alias, or None if the object cache has it no more."""
+    addresses = _loaded.get((alias, name))
+    if addresses is None:
+        with _lock:
+            addresses = _get_engine().recall(alias, name)
+        if addresses is None:
+            return None
+        _loaded[alias, name] = addresses
+    return addresses[name]
 
 
 def load(ir_text: str, names: Iterable[str]) -> dict[str, int]:
@@ -94,15 +111,9 @@ class _Engine:
 
     def load(self, ir_text, names):
         key = cache.key(ir_text, self.fingerprint)
-        image = cache.read(key)
-        if image is not None:
-            try:
-                addresses = self.link(image, names)
-            except RuntimeError:
-                cache.drop(key)
-            else:
-                stats.loaded_from_cache += 1
-                return addresses
+        addresses = self.cached(key, names)
+        if addresses is not None:
+            return addresses
         image = self.emit(ir_text, names)
         try:
             addresses = self.link(image, names)
@@ -110,6 +121,24 @@ class _Engine:
             raise RuntimeError(f"jit.compile({', '.join(names)}): cannot link: {error}") from None
         cache.write(key, image)
         stats.compiled += 1
+        return addresses
+
+    def recall(self, alias, name):
+        """What the object under an alias exports."""
+        key = cache.read(cache.key(alias, self.fingerprint))
+        return None if key is None else self.cached(key.decode(), (name,))
+
+    def cached(self, key, names):
+        """What the object under `key` exports, or None; one that does not link is removed."""
+        image = cache.read(key)
+        if image is None:
+            return None
+        try:
+            addresses = self.link(image, names)
+        except RuntimeError:
+            cache.drop(key)
+            return None
+        stats.loaded_from_cache += 1
         return addresses
 
     def link(self, image, names):
