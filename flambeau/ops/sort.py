@@ -31,14 +31,25 @@ def sort_rows(x, n: int, descending: bool):
     values, indices = hooks.empty(x._shape, x._dtype), hooks.empty(x._shape, dt.int64)
     rows = x._numel // n if n else 0
     key = K.key_dtype(x._dtype)
-    keys = scratch(n, key.itemsize)
     if n <= SHORT:
+        keys = scratch(n, key.itemsize)
         k = K.insertion_rows((x._dtype, dt.int64, x._dtype, key), descending=descending)
         k(rows, max(1, 4096 // max(1, n)), values._ptr, indices._ptr, x._ptr, keys.ptr, n)
         return values, indices
-    spare, at, spare_at = scratch(n, key.itemsize), scratch(n, 8), scratch(n, 8)
-    k = K.radix_rows((x._dtype, dt.int64, x._dtype, key, key, dt.int64, dt.int64), descending=descending)
-    k(rows, max(1, 2048 // n), values._ptr, indices._ptr, x._ptr, keys.ptr, spare.ptr, at.ptr, spare_at.ptr, n)
+    keys, at = scratch(2 * n, key.itemsize), scratch(2 * n, 8)
+    k = K.radix_rows((x._dtype, dt.int64, x._dtype, key, dt.int64), descending=descending)
+    k(rows, max(1, 2048 // n), values._ptr, indices._ptr, x._ptr, keys.ptr, at.ptr, n)
+    return values, indices
+
+
+def select_of_rows(x, n: int, rank: int, descending: bool, one: bool):
+    """(values, indices) of the first `rank` elements of each sorted row, or of the last of them alone."""
+    shape = x._shape[:-1] if one else (*x._shape[:-1], rank)
+    values, indices = hooks.empty(shape, x._dtype), hooks.empty(shape, dt.int64)
+    key = K.key_dtype(x._dtype)
+    keys, at = scratch(2 * n + 2, key.itemsize), scratch(2 * n + 2, 8)
+    k = K.select_rows((x._dtype, dt.int64, x._dtype, key, dt.int64), descending=descending, one=one)
+    k(x._numel // n, max(1, 2048 // n), values._ptr, indices._ptr, x._ptr, keys.ptr, at.ptr, n, rank)
     return values, indices
 
 
@@ -113,7 +124,7 @@ def top_of_rows(x, n: int, count: int, largest: bool):
     values, indices = hooks.empty(shape, x._dtype), hooks.empty(shape, dt.int64)
     key = K.key_dtype(x._dtype)
     keys = scratch(count, key.itemsize)
-    k = K.top_rows((x._dtype, dt.int64, x._dtype, key), largest=largest)
+    k = K.top_rows((x._dtype, dt.int64, x._dtype, key), largest=largest, long=n >= 4 * K.GROUPS and count <= K.GROUPS // 2)
     k(x._numel // n, max(1, 4096 // n), values._ptr, indices._ptr, x._ptr, keys.ptr, n, count)
     return values, indices
 
@@ -136,8 +147,7 @@ def topk_along(input, k, dim, largest):
         return hooks.empty(shape, input._dtype), hooks.empty(shape, dt.int64)
     if k <= 64:
         return with_dim_last(input, dim, lambda x: top_of_rows(x, n, k, largest))
-    values, indices = with_dim_last(input, dim, lambda x: sort_rows(x, n, largest))
-    return values.narrow(dim, 0, k).contiguous(), indices.narrow(dim, 0, k).contiguous()
+    return with_dim_last(input, dim, lambda x: select_of_rows(x, n, k, largest, False))
 
 
 topk_along.derivative(
@@ -165,13 +175,28 @@ def kthvalue(input, k, dim=-1, keepdim=False):
     n = input._shape[dim] if input._shape else 1
     if not 1 <= k <= n:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {dim} (k = {k}, size {n})")
-    values, indices = sort_along(input, dim, False)
     if not input._shape:
-        return return_type("kthvalue", values, indices)
-    values, indices = values.narrow(dim, k - 1, 1), indices.narrow(dim, k - 1, 1)
-    if not keepdim:
-        values, indices = values.squeeze(dim), indices.squeeze(dim)
+        return return_type("kthvalue", *sort_along(input, dim, False))
+    values, indices = kth_along(input, k, dim)
+    if keepdim:
+        values, indices = values.unsqueeze(dim), indices.unsqueeze(dim)
     return return_type("kthvalue", values, indices)
+
+
+@op(KERNEL, function=False, method=False, node="KthvalueBackward0")
+def kth_along(input, k, dim):
+    """(values, indices) of the k-th smallest along dim, which goes; see `kthvalue`."""
+    check_sortable("kthvalue", input)
+    n = input._shape[dim]
+    x = input.movedim(dim, -1) if dim != len(input._shape) - 1 else input
+    if x._numel == 0:
+        return hooks.empty(x._shape[:-1], x._dtype), hooks.empty(x._shape[:-1], dt.int64)
+    return select_of_rows(x.contiguous(), n, k, False, True)
+
+
+kth_along.derivative(
+    input=lambda g, input_shape, dim, result1: scatter_back(g.unsqueeze(dim), input_shape, dim, result1.unsqueeze(dim))
+)
 
 
 # unique -------------------------------------------------------------------------------------------
@@ -309,9 +334,10 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
                 raise RuntimeError("torch.searchsorted(): sorter index out of range")
         out = hooks.empty(input._shape, dt.int32 if out_int32 else dt.int64)
         per_row = input._shape[-1] if len(seq._shape) > 1 else max(1, out._numel)
-        k = K.search_rows((out._dtype, d, d, dt.int64), right=right, use_sorter=order is not None)
-        k(out._numel, 1024, out._ptr, edges._ptr, x._ptr, order._ptr if order is not None else 0, n, max(1, per_row),
-          n if len(seq._shape) > 1 else 0)  # fmt: skip
+        one = len(seq._shape) == 1
+        k = K.search_rows((out._dtype, d, d, dt.int64), right=right, use_sorter=order is not None, one=one)
+        k(out._numel, 1024, out._ptr, edges._ptr, x._ptr, order._ptr if order is not None else 0, n, n.bit_length(),
+          max(1, per_row), 0 if one else n)  # fmt: skip
         return out
 
     return unrecorded(run)
@@ -386,10 +412,10 @@ def histc(input, bins=100, min=0, max=0):  # noqa: A002
             raise RuntimeError(f"range of [{low}, {high}] is not finite")
         if low > high:
             raise RuntimeError("max must be larger than min")
-        inside = x[(x >= low) & (x <= high)]
-        if inside._dtype.kind in "iu":
-            inside = inside.to(dt.float64)
-        at = ((inside - low) * (bins / (high - low))).floor().to(dt.int64).clamp(max=bins - 1)
-        return bincount(at, minlength=bins).to(input._dtype)
+        inside = (x >= low) & (x <= high)
+        y = x.to(dt.float64) if x._dtype.kind in "iu" else x
+        at = ((y - low) * (bins / (high - low))).floor().clamp(max=bins - 1)
+        at = at.masked_fill(~inside, bins).to(dt.int64)  # one more bin for what is outside
+        return bincount(at, minlength=bins + 1)[:bins].to(input._dtype)
 
     return unrecorded(run)

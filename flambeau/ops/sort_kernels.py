@@ -39,48 +39,106 @@ def order_key(v, descending: bool):
 
 
 @kernel
-def radix_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, spare: Ptr, at: Ptr, spare_at: Ptr, n: Int, *,
-               descending: bool):  # fmt: skip
-    """Stable sort of contiguous rows of n: least significant byte first.
-
-    keys, spare (keys' dtype) and at, spare_at (int64) are scratch of n elements per worker.
-    """
-    bits = keys.dtype
-    passes = bits.itemsize
-    count = k.local(256 * passes, dt.int64)
-    zero = E.const(0, dt.int64)
+def radix_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, at: Ptr, n: Int, *, descending: bool):
+    """Stable sort of contiguous rows of n. keys, at (int64): scratch of 2 n elements per worker."""
+    count = k.local(256 * keys.dtype.itemsize, dt.int64)
     with k.parallel() as r:
-        row = x.at(r * n)
-        room = k.worker * n
-        ka, kb, ia, ib = keys.at(room), spare.at(room), at.at(room), spare_at.at(room)
-        with k.vector(256 * passes) as i:
-            count[i] = zero
+        row, ks, order = x.at(r * n), keys.at(k.worker * (2 * n)), at.at(k.worker * (2 * n))
         with k.vector(n) as i:
-            ka[i] = order_key(row[i], descending)
-            ia[i] = i
+            ks[i] = order_key(row[i], descending)
+            order[i] = i
+        sorted_ = radix_passes(k, ks, order, count, n, n)
         with k.seq(n) as i:
-            key = ka[i]
-            for p in range(passes):
-                slot = digit(key, p) + 256 * p
-                count[slot] = count[slot] + 1
-        for p in range(passes):
-            total = k.var(zero)
-            with k.seq(256) as b:
-                here = count[256 * p + b]
-                count[256 * p + b] = total.get()
-                total.set(total.get() + here)
-            with k.seq(n) as i:
-                key = ka[i]
-                slot = digit(key, p) + 256 * p
-                to = count[slot]
-                count[slot] = to + 1
-                kb[to] = key
-                ib[to] = ia[i]
-            ka, kb, ia, ib = kb, ka, ib, ia
-        with k.seq(n) as i:
-            source = ia[i]
+            source = order[sorted_ + i]
             values[r * n + i] = row[source]
             indices[r * n + i] = source
+
+
+def radix_passes(k, ks, order, count, m, n):
+    """Sort m keys and their positions, least significant byte first; a byte that all share takes no pass.
+
+    Both arrays have a second half, n elements on; the result is where the sorted ones begin.
+    """
+    passes = ks.dtype.itemsize
+    zero = E.const(0, dt.int64)
+    with k.vector(256 * passes) as i:
+        count[i] = zero
+    with k.seq(m) as i:
+        key = ks[i]
+        for p in range(passes):
+            slot = digit(key, p) + 256 * p
+            count[slot] = count[slot] + 1
+    here = k.var(zero)
+    with k.if_(m > 0):
+        for p in range(passes):
+            some = digit(ks[here.get()], p) + 256 * p
+            with k.if_(count[some] != m):
+                total = k.var(zero)
+                with k.seq(256) as b:
+                    c = count[256 * p + b]
+                    count[256 * p + b] = total.get()
+                    total.set(total.get() + c)
+                source, target = here.get(), n - here.get()
+                with k.seq(m) as i:
+                    key = ks[source + i]
+                    slot = digit(key, p) + 256 * p
+                    to = count[slot]
+                    count[slot] = to + 1
+                    ks[target + to] = key
+                    order[target + to] = order[source + i]
+                here.set(target)
+    return here.get()
+
+
+WIDE = 11  # bits of the digit that selection counts by
+
+
+@kernel
+def select_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, at: Ptr, n: Int, rank: Int, *, descending: bool, one: bool):
+    """Of each contiguous row of n in sorted order, the first `rank` elements, or only (one) the last of those.
+
+    Counting the keys by their first digit tells which of them can be among those; they alone are sorted.
+    keys, at (int64): scratch of 2 n + 2 elements per worker.
+    """
+    bits = min(WIDE, 8 * keys.dtype.itemsize)
+    shift = 8 * keys.dtype.itemsize - bits
+    count = k.local(1 << bits, dt.int64)
+    small = k.local(256 * keys.dtype.itemsize, dt.int64)
+    zero = E.const(0, dt.int64)
+
+    def first_digit(v):
+        key = order_key(v, descending)
+        return key, E.cast(key >> shift if shift else key, dt.int64)
+
+    with k.parallel() as r:
+        room = k.worker * (2 * n + 2)
+        row, ks, order = x.at(r * n), keys.at(room), at.at(room)
+        with k.vector(1 << bits) as i:
+            count[i] = zero
+        with k.seq(n) as i:
+            _, slot = first_digit(row[i])
+            count[slot] = count[slot] + 1
+        below, edge = k.var(zero), k.var(zero)
+        with k.while_(lambda: below.get() + count[edge.get()] < rank):
+            below.set(below.get() + count[edge.get()])
+            edge.set(edge.get() + 1)
+        m = k.var(zero)
+        with k.seq(n) as i:  # each is written, and the place moves on if it was wanted
+            key, slot = first_digit(row[i])
+            ks[m.get()] = key
+            order[m.get()] = i
+            wanted = slot == edge.get() if one else slot <= edge.get()
+            m.set(m.get() + E.cast(wanted, dt.int64))
+        sorted_ = radix_passes(k, ks, order, small, m.get(), n + 1)
+        if one:
+            source = order[sorted_ + (rank - 1 - below.get())]
+            values[r] = row[source]
+            indices[r] = source
+        else:
+            with k.seq(rank) as i:
+                source = order[sorted_ + i]
+                values[r * rank + i] = row[source]
+                indices[r * rank + i] = source
 
 
 def digit(key, p: int):
@@ -107,23 +165,59 @@ def insertion_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, n: Int, *, d
             values[r * n + i] = row[order[i]]
 
 
+GROUPS = 64
+
+
 @kernel
-def top_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, n: Int, count: Int, *, largest: bool):
-    """The first `count` (at least 1) of each contiguous row in sorted order, by insertion into a short list."""
+def top_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, n: Int, count: Int, *, largest: bool, long: bool):
+    """The first `count` (at least 1) of each contiguous row in sorted order, by insertion into a short list.
+
+    long (count at most GROUPS, n at least GROUPS): the best of each of GROUPS groups are sorted first; the count-th of
+    them bounds what can be wanted, and sixteen elements at a time are passed over if none is below it.
+    keys: scratch of count elements per worker.
+    """
+    bests = k.local(GROUPS, keys.dtype)
     with k.parallel() as r:
         row, order, ks = x.at(r * n), indices.at(r * count), keys.at(k.worker * count)
-        with k.seq(n) as i:
-            key = order_key(row[i], largest)
-            full = E.minimum(i, count)
-            worst = ks[E.maximum(full - 1, 0)]
-            with k.if_((i < count) | (key < worst)):
-                j = k.var(E.where(i < count, i, count - 1))
+
+        def insert(key, found, at):
+            """Keep key among the first `count` of the `found` so far; at: its position, or None."""
+            worst = ks[E.maximum(E.minimum(found, count) - 1, 0)]
+            with k.if_((found < count) | (key < worst)):
+                j = k.var(E.where(found < count, found, count - 1))
                 with k.while_(lambda: (j.get() > 0) & (ks[E.maximum(j.get() - 1, 0)] > key)):
                     ks[j.get()] = ks[j.get() - 1]
-                    order[j.get()] = order[j.get() - 1]
+                    if at is not None:
+                        order[j.get()] = order[j.get() - 1]
                     j.set(j.get() - 1)
                 ks[j.get()] = key
-                order[j.get()] = i
+                if at is not None:
+                    order[j.get()] = at
+
+        if not long:
+            with k.seq(n) as i:
+                insert(order_key(row[i], largest), i, i)
+        else:
+            with k.vector(GROUPS) as i:
+                best = k.var(order_key(row[i], largest))
+                with k.seq(GROUPS, n - (GROUPS - 1), GROUPS) as lo:
+                    best.set(E.minimum(best.get(), order_key(row[lo + i], largest)))
+                bests[i] = best.get()
+            with k.seq(GROUPS) as i:
+                insert(bests[i], i, None)
+            bound = ks[count - 1]
+            found = k.var(0)
+            least = k.acc("min", keys.dtype)
+            with k.seq(0, n, 16) as lo:
+                hi = E.minimum(lo + 16, n)
+                least.reset()
+                with k.vector(lo, hi) as i:
+                    least.update(order_key(row[i], largest))
+                with k.if_(least.value <= bound), k.seq(lo, hi) as i:
+                    key = order_key(row[i], largest)
+                    with k.if_(key <= bound):
+                        insert(key, found.get(), i)
+                        found.set(found.get() + 1)
         with k.seq(count) as i:
             values[r * count + i] = row[order[i]]
 
@@ -144,27 +238,27 @@ def runs(k, starts: Ptr, inverse: Ptr, total: Ptr, x: Ptr, order: Ptr, n: Int, *
 
 
 @kernel
-def search_rows(k, out: Ptr, edges: Ptr, x: Ptr, sorter: Ptr, n: Int, per_row: Int, row_stride: Int, *, right: bool,
-                use_sorter: bool):  # fmt: skip
-    """out[i] = where x[i] would go into its sorted row of n edges (before equals, or after with right)."""
-    with k.parallel() as i:
-        base = (i // per_row) * row_stride
+def search_rows(k, out: Ptr, edges: Ptr, x: Ptr, sorter: Ptr, n: Int, steps: Int, per_row: Int, row_stride: Int, *, right: bool,
+                use_sorter: bool, one: bool):  # fmt: skip
+    """out[i] = where x[i] would go into its sorted row of n edges (before equals, or after with right).
+
+    The answer's bits are found from the highest of `steps` down, in lanes; one: there is one row for all.
+    """
+    with k.parallel(vector=True) as i:
+        base = E.const(0, dt.int64) if one else (i // per_row) * row_stride
         v = x[i]
-        lo, hi = k.var(0), k.var(n)
-        with k.while_(lambda: lo.get() < hi.get()):
-            mid = (lo.get() + hi.get()) >> 1
-            at = base + (sorter[base + mid] if use_sorter else mid)
-            e = edges[at]
-            goes_on = ~(e > v) if right else ~((e >= v) | (v != v) & (e != e))
-            if right and v.dtype.is_floating_point:
-                goes_on = ~(e > v) & ~((e != e) & ~(v != v))
-            elif v.dtype.is_floating_point:
-                goes_on = (e < v) | ((v != v) & ~(e != e))
-            with k.if_(goes_on):
-                lo.set(mid + 1)
-            with k.else_():
-                hi.set(mid)
-        out[i] = lo.get()
+        found = k.var(E.const(0, dt.int64), dt.int64)
+        with k.seq(steps) as s:
+            to = found.get() + (E.const(1, dt.int64) << (steps - 1 - s))
+            inside = to <= n
+            at = base + E.where(inside, to, n) - 1
+            e = edges[sorter[at] + base if use_sorter else at]
+            if not v.dtype.is_floating_point:
+                passed = ~(e > v) if right else e < v
+            else:  # NaN is the largest
+                passed = ~(e > v) & ((e == e) | (v != v)) if right else (e < v) | ((v != v) & (e == e))
+            found.set(E.where(inside & passed, to, found.get()))
+        out[i] = found.get()
 
 
 @kernel

@@ -12,7 +12,7 @@ from flambeau.core import shapes as S
 from flambeau.ops.create import arange, linspace
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 from flambeau.ops.reduce import at_index, evenly, named
-from flambeau.ops.sort import sort_along
+from flambeau.ops.sort import kth_along, sort_along
 
 
 def choose(x, dim: int, keepdim: bool, position):
@@ -26,8 +26,6 @@ def choose(x, dim: int, keepdim: bool, position):
 def middle(values, dim: int, ignore_nan: bool):
     """Position of the lower median; of a NaN (sorted last) if there is one and it counts."""
     n = values._shape[dim]
-    if not values._dtype.is_floating_point:
-        return values.select(dim, 0).new_full(values.select(dim, 0)._shape, (n - 1) // 2, dtype=dt.int64)
     numbers = n - values.isnan().sum(dim)
     at = (numbers - 1).clamp(min=0).div(2, rounding_mode="floor")
     return at if ignore_nan else at.masked_fill(numbers < n, n - 1)
@@ -39,8 +37,11 @@ def median_of(x, dim, keepdim: bool, ignore_nan: bool):
     dim = S.wrap_dim(dim, len(x._shape))
     if x._shape[dim] == 0:
         raise IndexError(f"median(): Expected reduction dim {dim} to have non-zero size.")
+    if not x._dtype.is_floating_point or not x.isnan().any().item():  # one rank for all: nothing needs sorting
+        values, indices = kth_along.record.fn(x, (x._shape[dim] - 1) // 2 + 1, dim)
+        return (values.unsqueeze(dim), indices.unsqueeze(dim)) if keepdim else (values, indices)
     values, indices = choose(x, dim, keepdim, lambda v: middle(v, dim, ignore_nan))
-    if x._dtype.is_floating_point and not ignore_nan:  # PyTorch names the first NaN
+    if not ignore_nan:  # PyTorch names the first NaN
         from flambeau.ops.reduce import first_of
 
         indices = first_of(x, values, (dim,), keepdim).where(values.isnan(), indices)
