@@ -13,7 +13,7 @@ import sys
 
 from flambeau.autograd.saving import FREED, Recipe, Saved
 from flambeau.ops import record as R
-from flambeau.ops.record import TENSORS
+from flambeau.ops.record import TENSORS, hooks
 
 numbers = itertools.count()
 LEAF = -1
@@ -24,7 +24,7 @@ class Node:
 
     __slots__ = ("__dict__", "__weakref__", "edges", "seq")
 
-    edges: tuple  # per differentiable input: (target, output number, shape, dtype) or None
+    edges: tuple | list  # per differentiable input: (target, output number, shape, dtype) or None
     outputs: int = 1  # number of outputs that can receive gradients
     hooks: dict | None = None
     post_hooks: dict | None = None
@@ -176,21 +176,23 @@ def record(op: R.Op, result, values: tuple):
     needs: list = []
     for i in op.diff_index:
         v = values[i]
-        if v.__class__ in TENSORS or isinstance(v, R.hooks.Tensor):
+        c = v.__class__
+        if c in TENSORS or isinstance(v, hooks.Tensor):
             if v._requires_grad:
                 fn = v._grad_fn if v._base is None else v.grad_fn
                 edges.append((v, LEAF, v._shape, v._dtype) if fn is None else (fn, v._output_nr, v._shape, v._dtype))
                 needs.append(True)
                 continue
-        elif v.__class__ is tuple or v.__class__ is list:
-            edges.extend([edge_of(t) if isinstance(t, R.hooks.Tensor) else None for t in v])
+        elif c is tuple or c is list:
+            edges += [edge_of(t) if isinstance(t, hooks.Tensor) else None for t in v]
             needs.append(len(v))
             continue
         edges.append(None)
         needs.append(False)
-    recipe = op.recipes.get(tuple(needs)) or new_recipe(op, tuple(needs))
+    needs = tuple(needs)
+    recipe = op.recipes.get(needs) or new_recipe(op, needs)
     node = recipe.node_class()
-    node.edges, node.recipe, node.seq = tuple(edges), recipe, next(numbers)
+    node.edges, node.recipe, node.seq = edges, recipe, next(numbers)
     if result.__class__ in TENSORS or not isinstance(result, tuple):
         if result._dtype.kind not in "fc":
             return result
@@ -198,10 +200,13 @@ def record(op: R.Op, result, values: tuple):
     else:
         node.outputs = len(result)
         for i, t in enumerate(result):
-            if isinstance(t, R.hooks.Tensor) and t._dtype.kind in "fc":
+            if isinstance(t, hooks.Tensor) and t._dtype.kind in "fc":
                 t._grad_fn, t._output_nr, t._requires_grad = node, i, True
-    recipe.save(node, result, values)
-    if R.hooks.watched and R.state.anomaly:
+    if recipe.keeps:
+        recipe.save(node, result, values)
+    else:
+        node.saved = node.versions = ()
+    if hooks.watched and R.state.anomaly:
         import traceback
 
         node.__dict__["_where"] = where_called(2)

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 from flambeau.ops import record as R
-from flambeau.ops.record import TENSORS
+from flambeau.ops.record import TENSORS, hooks
 
 FREED: Any = object()
 FACTS = {"shape": "_shape", "dtype": "_dtype", "strides": "_strides", "device": "device"}
@@ -79,7 +79,7 @@ class Recipe:
     `needs` has an entry per differentiable argument: a bool, or for a list of tensors its length.
     """
 
-    __slots__ = ("args", "calls", "facts", "flags", "node_class", "results")
+    __slots__ = ("args", "calls", "facts", "flags", "keeps", "node_class", "results")
 
     def __init__(self, op: R.Op, needs: tuple):
         self.args: list[int] = []
@@ -93,6 +93,7 @@ class Recipe:
         ]  # fmt: skip
         names = list(dict.fromkeys(n for rule in rules if rule is not None for n in rule.names if n not in GIVEN))
         kinds = {name: self.find(op, name) for name in names}
+        self.keeps = bool(names)
         order = [n for kind in ("arg", "result", "fact") for n in names if kinds[n] == kind]
         at = {name: i for i, name in enumerate((*GIVEN, *order))}
         if op.joint is not None:
@@ -120,7 +121,7 @@ class Recipe:
 
     def save(self, node, result, values: tuple) -> None:
         """Keep on the node what the rules will ask for."""
-        if R.hooks.watched and R.state.saved_hooks:
+        if hooks.watched and R.state.saved_hooks:
             self.save_packed(node, result, values)
             return
         saved: list = []
@@ -128,7 +129,7 @@ class Recipe:
         for i in self.args:
             v = values[i]
             c = v.__class__
-            if c in TENSORS or isinstance(v, R.hooks.Tensor):
+            if c in TENSORS or isinstance(v, hooks.Tensor):
                 versions.append(v._vc.version)
             elif c is list or c is tuple and any(isinstance(t, R.hooks.Tensor) for t in v):
                 self.save_packed(node, result, values)
@@ -141,8 +142,8 @@ class Recipe:
                 t = (result[i] if isinstance(result, tuple) else result)._alias()
                 versions.append(t._vc.version)
                 saved.append(t)
-        if self.facts:
-            saved += [getattr(values[i], what, None) for what, i in self.facts]
+        for what, i in self.facts:
+            saved.append(getattr(values[i], what, None))
         node.saved, node.versions = saved, versions
 
     def save_packed(self, node, result, values: tuple) -> None:

@@ -14,6 +14,7 @@ from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ops import index as I
 from flambeau.ops.record import KERNEL, hooks, op
+from flambeau.ops.slicing import slice as slice_op
 from flambeau.tensor.tensor import Tensor
 
 
@@ -139,17 +140,16 @@ def select(x, dim: int, i: int):
 
 def slice_dim(x, dim: int, s: slice):
     """A slice with a positive step."""
-    step = 1 if s.step is None else operator.index(s.step)
-    if step <= 0:
+    start, stop, step = s.start, s.stop, s.step
+    if not (start.__class__ in PLAIN and stop.__class__ in PLAIN and step.__class__ in PLAIN):
+        s = slice(*[None if v is None else operator.index(v) for v in (start, stop, step)])
+    if step is not None and s.step <= 0:
         raise ValueError("step must be greater than zero")
-    start, stop, step = slice(
-        None if s.start is None else operator.index(s.start),
-        None if s.stop is None else operator.index(s.stop),
-        step,
-    ).indices(x._shape[dim])
-    from flambeau.ops.slicing import slice as slice_op
-
+    start, stop, step = s.indices(x._shape[dim])
     return slice_op(x, dim, start, max(start, stop), step)
+
+
+PLAIN = {int, type(None)}
 
 
 def getitem(x, index):
@@ -162,6 +162,8 @@ def getitem(x, index):
                 "convert a 0-dim tensor to a number"
             )
         return select(x, 0, index)
+    if c is slice and x._shape:
+        return slice_dim(x, 0, index)
     parts = normalise(index)
     if not x._shape and any(isinstance(p, (int, slice)) for p in parts):
         raise IndexError(
