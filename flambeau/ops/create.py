@@ -153,11 +153,7 @@ def fill(t, value) -> None:
 
 def zeroed(shape, dtype):
     """A contiguous tensor of zeros (fresh pages are zero already)."""
-    shape = shape if type(shape) is hooks.Size else hooks.Size(shape)
-    n = math.prod(shape)
-    if n * dtype.itemsize >= 1 << 63:
-        raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
-    return hooks.make(memory.zeroed(n * dtype.itemsize), 0, shape, S.contiguous_strides(tuple(shape)), dtype)
+    return hooks.fresh(hooks.dense(tuple(shape), dtype), memory.zeroed)
 
 
 # constant fills -----------------------------------------------------------------------------------

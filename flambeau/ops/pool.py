@@ -7,6 +7,7 @@ import math
 
 from flambeau.core import dtypes as dt
 from flambeau.ops import pool_kernels as K
+from flambeau.ops.create import zeroed
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 
 F = {"function": False, "method": False, "functional": True}
@@ -117,7 +118,7 @@ def max_pool_of(input, dims, kernel_size, stride, padding, dilation, out):
 @op(KERNEL, **HIDDEN)
 def max_pool_backward(grad, where, input_shape, dims):
     """grad put (added) at the positions the maxima came from."""
-    gx = grad.new_zeros(tuple(input_shape))
+    gx = zeroed(input_shape, grad._dtype)
     if grad._numel:
         g, w = grad.contiguous(), where.contiguous()
         size, count = math.prod(input_shape[-dims:]), math.prod(g._shape[-dims:])

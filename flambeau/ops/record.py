@@ -225,16 +225,29 @@ def kernel_dispatcher(op: Op) -> Callable:
     """KERNEL ops: run the body unrecorded, then attach one node."""
     fn = op.fn
 
-    def call(*args, out=None, **kwargs):
+    def call(*args, **kwargs):
         if kwargs:
-            kwargs = respell(op, kwargs)
+            return general(args, kwargs)
+        if not state.grad or not requires_grad(op, args, kwargs):
+            return fn(*args)
+        values = op.bind(args, kwargs)
+        state.grad = False
+        try:
+            result = fn(*args)
+        finally:
+            state.grad = True
+        return hooks.record(op, result, values)
+
+    def general(args, kwargs):
+        out = kwargs.pop("out", None)
+        kwargs = respell(op, kwargs)
         if state.grad and requires_grad(op, args, kwargs):
-            values = op.bind(args, kwargs)
             if out is not None:
                 raise RuntimeError(
                     f"{op.name}(): functions with out=... arguments don't support automatic differentiation, "
                     "but one of the arguments requires grad."
                 )
+            values = op.bind(args, kwargs)
             state.grad = False
             try:
                 result = fn(*args, **kwargs)
@@ -253,10 +266,11 @@ def composite_dispatcher(op: Op) -> Callable:
     if "out" in op.params:
         return lambda *args, **kwargs: fn(*args, **kwargs)
 
-    def call(*args, out=None, **kwargs):
-        if kwargs:
-            kwargs = respell(op, kwargs)
-        result = fn(*args, **kwargs)
+    def call(*args, **kwargs):
+        if not kwargs:
+            return fn(*args)
+        out = kwargs.pop("out", None)
+        result = fn(*args, **respell(op, kwargs))
         return result if out is None else write_out(op, result, out)
 
     return call

@@ -8,6 +8,7 @@ grad_fn names differ in PyTorch.
 from __future__ import annotations
 
 import builtins
+import functools
 import math
 
 from flambeau.core import dtypes as dt
@@ -132,16 +133,22 @@ sum_to_size.record.defaults["size"] = ()
 
 def sum_to(x, shape):
     """x summed over the dims that broadcasting added."""
-    have = tuple(x._shape)
-    shape = tuple(shape)
-    if have == shape:
+    if x._shape == shape:
         return x
+    lead, dims = added_dims(tuple(x._shape), tuple(shape))
+    if len(dims) <= lead:
+        return sum_pair[1](x, dims, False, None)
+    out = sum_pair[1](x, dims, True, None)
+    return out.reshape(shape) if lead else out
+
+
+@functools.lru_cache(maxsize=1024)
+def added_dims(have: tuple, shape: tuple) -> tuple[int, tuple[int, ...]]:
+    """(how many leading dims broadcasting `shape` to `have` added, all dims that it added or repeated)."""
     lead = len(have) - len(shape)
     if lead < 0 or builtins.any(a != b and b != 1 for a, b in zip(have[lead:], shape, strict=True)):
         raise RuntimeError(f"size {{{list(shape)}}} is not expandable to size {{{list(have)}}}.")
-    dims = tuple(range(lead)) + tuple(d for d in range(lead, len(have)) if shape[d - lead] == 1 and have[d] != 1)
-    out = sum_pair[1](x, dims, True, None) if dims else x
-    return out.reshape(shape) if lead else out
+    return lead, (*range(lead), *[d for d in range(lead, len(have)) if shape[d - lead] == 1 and have[d] != 1])
 
 
 @reduction("mean", "Mean")

@@ -521,11 +521,11 @@ def geometry(shape, strides, dtype) -> tuple:
     return math.prod(shape), shape, strides, S.is_contiguous(shape, strides), dtype, extent * dtype.itemsize
 
 
-def fresh(geometry: tuple):
-    """Fresh memory of a geometry."""
+def fresh(geometry: tuple, take=allocate):
+    """Fresh memory of a geometry, had by take(bytes)."""
     t = new_tensor(Tensor)
     t._numel, t._shape, t._strides, t._dense, t._dtype, nbytes = geometry
-    s = t._storage = t._vc = allocate(nbytes)
+    s = t._storage = t._vc = take(nbytes)
     t._ptr = s.ptr
     t._requires_grad = False
     t._grad_fn = t._grad = t._base = t._hooks = t._accumulate = t._post_hooks = None
@@ -561,7 +561,7 @@ def dense(shape: tuple, dtype) -> tuple:
 hooks.Tensor = Tensor
 TENSORS.add(Tensor)
 hooks.make, hooks.like, hooks.empty, hooks.empty_strided, hooks.Size = make, like, empty, empty_strided, Size
-hooks.geometry, hooks.fresh, hooks.alias = geometry, fresh, alias
+hooks.geometry, hooks.dense, hooks.fresh, hooks.alias = geometry, dense, fresh, alias
 hooks.record = graph.record
 hooks.Version = Version
 
