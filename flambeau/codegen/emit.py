@@ -686,6 +686,11 @@ class Emitter:
         e.op, e.args, e.dtype = acc.op, (x, y), acc.dtype
         return self.primitive(e, [(a, width), (b, width)])[0]
 
+    def prefetch(self, s: K.Prefetch) -> None:
+        where = self.address(s.ptr, self.value(s.index, base=True)[0])
+        near, write = str(4 - s.level), str(int(s.write))
+        self.call("llvm.prefetch.p0", "void", ("ptr", where), ("i32", write), ("i32", near), ("i32", "1"))
+
     def local(self, s: K.Local) -> None:
         name = self.temp("l")
         count = s.count * (2 if s.ptr.dtype.is_complex else 1)
@@ -929,7 +934,7 @@ HANDLERS = {
     K.Load: Emitter.load, K.Store: Emitter.store, K.Define: Emitter.define, K.Assign: Emitter.assign,
     K.Read: Emitter.read, K.Update: Emitter.update, K.Loop: Emitter.loop, K.While: Emitter.while_,
     K.If: Emitter.if_, K.Local: Emitter.local, K.NewAcc: Emitter.new_acc,
-    K.Point: Emitter.point, K.Transpose: Emitter.transpose,
+    K.Point: Emitter.point, K.Transpose: Emitter.transpose, K.Prefetch: Emitter.prefetch,
 }  # fmt: skip
 
 

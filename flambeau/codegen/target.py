@@ -42,3 +42,13 @@ def host() -> Target:
     if have.get("avx2") and not 0 < config.vector_bits < 256:
         return Target("avx2", 32, False, 8)
     return Target(platform.machine(), 16, False)
+
+
+@functools.cache
+def l2_bytes() -> int:
+    """Bytes of the second-level cache of one core; a small machine's where the system does not tell."""
+    try:
+        with open("/sys/devices/system/cpu/cpu0/cache/index2/size", encoding="ascii") as file:
+            return int(file.read().strip().removesuffix("K")) << 10
+    except (OSError, ValueError):
+        return 512 << 10

@@ -71,6 +71,16 @@ class Store:
 
 
 @dataclass(eq=False, slots=True)
+class Prefetch:
+    """Ask for the memory at ptr[index] to come to cache `level`, for writing or not; never faults."""
+
+    ptr: PtrRef
+    index: Expr
+    level: int = 1
+    write: bool = False
+
+
+@dataclass(eq=False, slots=True)
 class Define:
     """Create mutable `var` with a first value."""
 
@@ -285,6 +295,10 @@ class PtrRef:
         store = self._store(i, value)
         store.atomic = "add"
         self.builder.emit(store)
+
+    def prefetch(self, i, level: int = 1, write: bool = False) -> None:
+        """Ask for p[i] to come to cache `level`; the address may lie outside."""
+        self.builder.emit(Prefetch(self.base, self._index(i), level, write))
 
     def _store(self, i, value) -> Store:
         index = self._index(i)

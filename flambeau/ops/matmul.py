@@ -13,30 +13,51 @@ from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 
 def multiply(a, b, out, bias=None, epilogue: str = "", accumulate: bool = False) -> None:
     """out (+)= a @ b for 2-d or 3-d (batched) tensors of one dtype; any strides (batch stride may be 0)."""
-    m, kk = a._shape[-2:]
-    n = b._shape[-1]
+    d = a._dtype
     if out._numel == 0:
         return
-    if kk == 0:
+    if a._numel == 0:
         if not accumulate:
             out.zero_()
-        return
-    d = a._dtype
-    if d.is_complex:
+    elif d in PLAIN:
+        launch(a, b, out, PLAIN[d], bias, epilogue, accumulate)
+    elif d.is_complex:
         multiply_complex(a, b, out, accumulate)
-        return
-    target = out
-    half = d.itemsize == 2 and d.is_floating_point
-    if half and kk > gemm.tile_for(dt.float32).kc or d.kind == "b":
-        target = hooks.empty(out._shape, dt.float32 if half else dt.int32)  # partial sums stay in float32
-    if d.kind == "b":
-        a, b = a.to(dt.int32), b.to(dt.int32)
-    batch = out._shape[0] if len(out._shape) == 3 else 1
-    steps = tuple(t._strides[0] if len(t._shape) == 3 and t._shape[0] != 1 else 0 for t in (a, b, target))
+    else:
+        multiply_wider(a, b, out, bias, epilogue, accumulate)
+
+
+PLAIN = {d: (d, d, d) for d in dt.ALL if d.kind in "iu" or d in (dt.float32, dt.float64)}  # summed in their own dtype
+NO_STEPS = (0, 0, 0)
+
+
+def launch(a, b, out, dtypes, bias=None, epilogue: str = "", accumulate: bool = False) -> None:
+    """A product of tensors that are not empty."""
+    sa, sb, so, steps, batch = a._strides, b._strides, out._strides, NO_STEPS, 1
+    if len(so) == 2:
+        m, kk = a._shape
+    else:
+        batch, m, kk = a._shape
+        if batch != 1:
+            steps = sa[0], sb[0], so[0]
+        sa, sb, so = sa[1:], sb[1:], so[1:]
     gemm.product(
-        target._ptr, a._ptr, b._ptr, m, n, kk, a._strides[-2:], b._strides[-2:], target._strides[-2:],
-        (target._dtype, a._dtype, b._dtype), batch, steps, bias._ptr if bias is not None else 0, epilogue, accumulate,
+        out._ptr, a._ptr, b._ptr, m, b._shape[-1], kk, sa, sb, so, dtypes, batch, steps,
+        0 if bias is None else bias._ptr, epilogue, accumulate,
     )  # fmt: skip
+
+
+def multiply_wider(a, b, out, bias, epilogue: str, accumulate: bool) -> None:
+    """Booleans through int32; half precisions, whose sums stay in float32 until they are whole."""
+    if a._dtype is dt.bool:
+        a, b = a.to(dt.int32), b.to(dt.int32)
+    sums = gemm.accumulator(a._dtype)
+    target = out
+    if out._dtype is dt.bool or a._shape[-1] > gemm.tile_for(sums).kc:
+        target = hooks.empty(out._shape, sums)
+        if accumulate:
+            copy_elements(target, out)
+    launch(a, b, target, (target._dtype, a._dtype, b._dtype), bias, epilogue, accumulate)
     if target is not out:
         copy_elements(out, target)
 
@@ -76,7 +97,8 @@ def mm(input, mat2):
     Numerics: float32 and half precisions accumulate in float32
     Source:   torch.mm
     """
-    check_pair("mm", input, mat2, (2, 2))
+    if mat2.__class__ is not input.__class__ or mat2._dtype is not input._dtype or len(input._shape) != 2 or len(mat2._shape) != 2:
+        check_pair("mm", input, mat2, (2, 2))
     (m, k), (k2, n) = input._shape, mat2._shape
     if k != k2:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {k2}x{n})")
