@@ -1,7 +1,8 @@
 """The tutorial's network on real handwritten digits: python examples/digits.py [--epochs N] [--out FOLDER]
 
 Trains a small convolutional network on the 1,797 digits that scikit-learn ships, with a progress bar, TensorBoard logs (loss,
-accuracy, PR curves, the graph), a checkpoint of the best state, and pictures of the curves and of some predictions.
+accuracy, PR curves, the graph), a checkpoint of the best state, and pictures of the curves and of some predictions. A tenth
+of the training images says when to stop and which state is best; the held-out images are looked at once, at the end.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import matplotlib.pyplot as plt
 import flambeau as torch
 from flambeau import nn
 from flambeau.nn import functional as F
-from flambeau.utils.data import DataLoader
+from flambeau.utils.data import DataLoader, random_split
 from flambeau.utils.draw import draw
 from flambeau.utils.tensorboard import SummaryWriter
 from flambeau.utils.training import EarlyStopping, progress
@@ -60,9 +61,9 @@ def evaluate(net, loader):
 def pictures(out: Path, history, net, test) -> None:
     """curves.png and predictions.png."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
-    for name in ("train loss", "test loss"):
+    for name in ("train loss", "validation loss"):
         axes[0].plot([h[name] for h in history], label=name)
-    axes[1].plot([100 * h["accuracy"] for h in history], label="held-out accuracy, %")
+    axes[1].plot([100 * h["accuracy"] for h in history], label="validation accuracy, %")
     for axis in axes:
         axis.set_xlabel("epoch")
         axis.legend()
@@ -90,7 +91,9 @@ def main() -> None:
     torch.manual_seed(0)
     start = time.perf_counter()
     train, test = datasets.Digits(train=True), datasets.Digits(train=False)
-    train_loader = DataLoader(train, batch_size=64, shuffle=True)
+    learn, valid = random_split(train, [0.9, 0.1])
+    train_loader = DataLoader(learn, batch_size=64, shuffle=True)
+    valid_loader = DataLoader(valid, batch_size=len(valid))
     test_loader = DataLoader(test, batch_size=len(test))
     net = Net()
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2)
@@ -110,13 +113,13 @@ def main() -> None:
                 optimizer.step()
                 schedule.step()
                 total += loss.item() * len(y)
-            test_loss, accuracy, probabilities, labels = evaluate(net, test_loader)
-            history.append({"train loss": total / len(train), "test loss": test_loss, "accuracy": accuracy})
+            loss, accuracy, _, _ = evaluate(net, valid_loader)
+            history.append({"train loss": total / len(learn), "validation loss": loss, "accuracy": accuracy})
             for name, value in history[-1].items():
                 writer.add_scalar(name, value, epoch)
             if hasattr(bar, "set_postfix"):
-                bar.set_postfix(accuracy=f"{100 * accuracy:.1f}%", loss=f"{test_loss:.3f}")
-            if stop(accuracy, net):
+                bar.set_postfix(accuracy=f"{100 * accuracy:.1f}%", loss=f"{loss:.3f}")
+            if stop(accuracy - 0.01 * loss, net):  # the loss decides between equal accuracies
                 break
         net.load_state_dict(stop.best_state)
         _, accuracy, probabilities, labels = evaluate(net, test_loader)

@@ -60,3 +60,22 @@ def test_draw(tmp_path):
     root = ElementTree.fromstring(svg)
     assert root.tag.endswith("svg") and "5x4" in svg and "Linear" in svg
     assert (tmp_path / "net.svg").read_text() == svg
+
+
+def test_drawings_show_functions_and_branches():
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.attend = torch.nn.Linear(4, 4), torch.nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x):
+            y = torch.nn.functional.relu(self.a(x))
+            return x + self.attend(y, y, y)[0]
+
+    from flambeau.utils.recorded import record
+
+    boxes = draw.boxes_of(record(Net(), torch.ones(1, 3, 4))[0])
+    assert [(b.title, b.kind) for b in boxes] == [
+        ("input", ""), ("a", "Linear"), ("relu", "function"), ("attend", "MultiheadAttention"), ("add", "function"), ("output", "")
+    ]  # fmt: skip
+    assert [s.title for s in boxes[4].sources] == ["input", "attend"] and boxes[3].shape == (1, 3, 4)

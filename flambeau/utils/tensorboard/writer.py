@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import socket
 import time
@@ -11,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from flambeau.tensor.tensor import Tensor
+from flambeau.utils.tensorboard.extras import Extras, shape_of, tensor_of
+from flambeau.utils.tensorboard.values import arranged, array, as_bytes, png
 
 
 def _tensorboard():
@@ -23,38 +24,7 @@ def _tensorboard():
     return event_pb2, summary_pb2, EventFileWriter
 
 
-def array(x) -> np.ndarray:
-    """Tensors, arrays and numbers as an array."""
-    return x.detach().numpy() if isinstance(x, Tensor) else np.asarray(x)
-
-
-def as_bytes(image: np.ndarray) -> np.ndarray:
-    """An image in [0, 1] (or already bytes) as uint8."""
-    return image if image.dtype == np.uint8 else (np.clip(image, 0, 1) * 255).astype(np.uint8)
-
-
-def png(image: np.ndarray) -> bytes:
-    """(H, W, C) bytes as a PNG file."""
-    try:
-        from PIL import Image
-    except ImportError as e:
-        raise ImportError("images need Pillow: pip install 'flambeau[vision]'") from e
-    out = io.BytesIO()
-    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(out, "PNG")
-    return out.getvalue()
-
-
-def arranged(image: np.ndarray, formats: str) -> np.ndarray:
-    """An image of the given dims ("CHW", "HW", ...) as (H, W, C)."""
-    formats = formats.upper()
-    if len(formats) != image.ndim:
-        raise AssertionError(f"size of input tensor and input format are different. tensor shape: {image.shape}, input_format: {formats}")
-    if "C" not in formats:
-        image, formats = image[..., None], formats + "C"
-    return image.transpose([formats.index(c) for c in "HWC"])
-
-
-class SummaryWriter:
+class SummaryWriter(Extras):
     """Writes event files that TensorBoard shows.
 
     Source:   torch.utils.tensorboard.SummaryWriter
@@ -67,6 +37,10 @@ class SummaryWriter:
         self.log_dir = str(log_dir)
         self._make = lambda path: writer(path, max_queue, flush_secs, filename_suffix)
         self._writer = self._make(self.log_dir)
+        if purge_step is not None:  # TensorBoard forgets what an earlier, interrupted run wrote from this step on
+            started = self._events.SessionLog(status=self._events.SessionLog.START)
+            self._writer.add_event(self._events.Event(step=purge_step, file_version="brain.Event:2"))
+            self._writer.add_event(self._events.Event(step=purge_step, session_log=started))
         self._others: dict = {}
         self._embeddings: list = []
 
@@ -84,12 +58,22 @@ class SummaryWriter:
     def _value(self, tag: str, **fields):
         return self._summary.Summary.Value(tag=tag, **fields)
 
+    def _metadata(self, plugin: str, content: bytes = b""):
+        data = self._summary.SummaryMetadata.PluginData(plugin_name=plugin, content=content)
+        return self._summary.SummaryMetadata(plugin_data=data)
+
     def add_scalar(self, tag, scalar_value, global_step=None, walltime=None, new_style=False, double_precision=False):
         """One number of a curve."""
         value = array(scalar_value)
         if value.size != 1:
             raise AssertionError(f"scalar should be 0D, got shape {value.shape}")
-        self._add([self._value(tag, simple_value=float(value.reshape(())))], global_step, walltime)
+        if new_style or double_precision:
+            kind = np.float64 if double_precision else np.float32
+            number = tensor_of(value.astype(kind).reshape(()), "DT_DOUBLE" if double_precision else "DT_FLOAT")
+            made = self._value(tag, metadata=self._metadata("scalars"), tensor=number)
+        else:
+            made = self._value(tag, simple_value=float(value.reshape(())))
+        self._add([made], global_step, walltime)
 
     def add_scalars(self, main_tag, tag_scalar_dict, global_step=None, walltime=None):
         """Several curves in one plot; each is a run of its own."""
@@ -152,55 +136,70 @@ class SummaryWriter:
 
     def add_text(self, tag, text_string, global_step=None, walltime=None):
         """A text (Markdown)."""
-        from tensorboard.compat.proto.tensor_pb2 import TensorProto
-        from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-
-        meta = self._summary.SummaryMetadata(plugin_data=self._summary.SummaryMetadata.PluginData(
-            plugin_name="text", content=b"\x08\x00"))  # fmt: skip
-        tensor = TensorProto(dtype="DT_STRING", string_val=[text_string.encode()],
-                             tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]))  # fmt: skip
-        self._add([self._value(tag + "/text_summary", metadata=meta, tensor=tensor)], global_step, walltime)
+        meta = self._metadata("text", b"\x08\x00")
+        text = tensor_of([text_string.encode()], "DT_STRING")
+        text.tensor_shape.CopyFrom(shape_of([1]))
+        self._add([self._value(tag + "/text_summary", metadata=meta, tensor=text)], global_step, walltime)
 
     def add_pr_curve(self, tag, labels, predictions, global_step=None, num_thresholds=127, weights=None, walltime=None):
         """Precision and recall of binary labels by probabilities, over all thresholds."""
-        from tensorboard.compat.proto.tensor_pb2 import TensorProto
-        from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+        data = pr_curve(array(labels), array(predictions), num_thresholds, None if weights is None else array(weights))
+        self.add_pr_curve_raw(tag, *data, global_step, num_thresholds, None, walltime)
+
+    def add_pr_curve_raw(self, tag, true_positive_counts, false_positive_counts, true_negative_counts, false_negative_counts,
+                         precision, recall, global_step=None, num_thresholds=127, weights=None, walltime=None):  # fmt: skip
+        """A curve whose counts at every threshold are known."""
         from tensorboard.plugins.pr_curve.plugin_data_pb2 import PrCurvePluginData
 
-        data = pr_curve(array(labels), array(predictions), num_thresholds, None if weights is None else array(weights))
+        rows = (true_positive_counts, false_positive_counts, true_negative_counts, false_negative_counts, precision, recall)
+        data = np.stack([array(row).astype(np.float32) for row in rows])
         content = PrCurvePluginData(version=0, num_thresholds=num_thresholds).SerializeToString()
-        meta = self._summary.SummaryMetadata(plugin_data=self._summary.SummaryMetadata.PluginData(
-            plugin_name="pr_curves", content=content))  # fmt: skip
-        dims = [TensorShapeProto.Dim(size=n) for n in data.shape]
-        tensor = TensorProto(dtype="DT_FLOAT", float_val=data.reshape(-1).tolist(), tensor_shape=TensorShapeProto(dim=dims))
-        self._add([self._value(tag, metadata=meta, tensor=tensor)], global_step, walltime)
+        self._add([self._value(tag, metadata=self._metadata("pr_curves", content), tensor=tensor_of(data))], global_step, walltime)
 
     def add_embedding(self, mat, metadata=None, label_img=None, global_step=None, tag="default", metadata_header=None):
         """Vectors for the projector, with labels."""
-        folder = Path(self.log_dir) / f"{0 if global_step is None else global_step:05d}" / tag
+        vectors = array(mat)
+        if vectors.ndim != 2:
+            raise AssertionError("mat should be 2D, where mat.size(0) is the number of data points")
+        where = f"{0 if global_step is None else global_step:05d}/{tag}"
+        folder = Path(self.log_dir) / where
         folder.mkdir(parents=True, exist_ok=True)
-        np.savetxt(folder / "tensors.tsv", array(mat), delimiter="\t", fmt="%.8g")
-        entry = [f'embeddings {{\n  tensor_name: "{tag}:{folder.parent.name}"\n  tensor_path: "{folder.parent.name}/{tag}/tensors.tsv"']
+        np.savetxt(folder / "tensors.tsv", vectors, delimiter="\t", fmt="%.8g")
+        lines = [f'tensor_name: "{tag}:{where[:5]}"', f'tensor_path: "{where}/tensors.tsv"']
         if metadata is not None:
+            if len(metadata) != len(vectors):
+                raise AssertionError("#labels should equal with #data points")
             rows = ["\t".join(map(str, r)) if isinstance(r, (list, tuple)) else str(r) for r in metadata]
             head = ["\t".join(metadata_header)] if metadata_header else []
-            (folder / "metadata.tsv").write_text("\n".join(head + rows) + "\n")
-            entry.append(f'  metadata_path: "{folder.parent.name}/{tag}/metadata.tsv"')
-        self._embeddings.append("\n".join(entry) + "\n}\n")
-        (Path(self.log_dir) / "projector_config.pbtxt").write_text("".join(self._embeddings))
+            (folder / "metadata.tsv").write_text("\n".join(head + rows) + "\n", encoding="utf-8")
+            lines.append(f'metadata_path: "{where}/metadata.tsv"')
+        if label_img is not None:
+            if len(label_img) != len(vectors):
+                raise AssertionError("#images should equal with #data points")
+            sprite, (height, width) = sprites(array(label_img))
+            (folder / "sprite.png").write_bytes(png(sprite))
+            lines.append(f'sprite {{\n    image_path: "{where}/sprite.png"\n    single_image_dim: {width}\n    single_image_dim: {height}\n  }}')
+        self._embeddings.append("embeddings {\n  " + "\n  ".join(lines) + "\n}\n")
+        (Path(self.log_dir) / "projector_config.pbtxt").write_text("".join(self._embeddings), encoding="utf-8")
 
     def add_hparams(self, hparam_dict, metric_dict, hparam_domain_discrete=None, run_name=None, global_step=None):
         """A run's hyperparameters and what came of them."""
-        from tensorboard.plugins.hparams import summary_v2
+        from tensorboard.plugins.hparams import summary_v2 as H
 
-        plain = {k: (v.item() if isinstance(v, Tensor) else v) for k, v in hparam_dict.items()}
+        for name, given in (("hparam_dict", hparam_dict), ("metric_dict", metric_dict)):
+            if not isinstance(given, dict):
+                raise TypeError(f"parameter: {name} should be a dictionary, nothing logged.")
+        plain = {k: (v.item() if isinstance(v, Tensor) else v) for k, v in hparam_dict.items() if v is not None}
+        domains = hparam_domain_discrete or {}
+        params = [H.HParam(k, H.Discrete(domains[k]) if k in domains else None) for k in plain]
         path = os.path.join(self.log_dir, run_name or str(time.time()))
         writer = self._make(path)
-        event = self._events.Event(wall_time=time.time())
-        event.summary.CopyFrom(summary_v2.hparams_pb(plain))
-        writer.add_event(event)
+        for made in (H.hparams_config_pb(params, [H.Metric(k) for k in metric_dict]), H.hparams_pb(plain)):
+            event = self._events.Event(wall_time=time.time())
+            event.summary.ParseFromString(made.SerializeToString())
+            writer.add_event(event)
         for name, value in metric_dict.items():
-            self._add([self._value(name, simple_value=float(value))], global_step, None, writer)
+            self._add([self._value(name, simple_value=float(array(value)))], global_step, None, writer)
         writer.close()
 
     def add_graph(self, model, input_to_model=None, verbose=False, use_strict_trace=True):
@@ -225,6 +224,15 @@ class SummaryWriter:
 
     def __exit__(self, *exc):
         self.close()
+
+
+def sprites(images: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """Images (n, C, H, W) in a square picture, row by row, as the projector cuts it; and one's (H, W)."""
+    n, c, h, w = images.shape
+    side = int(np.ceil(n**0.5))
+    padded = np.concatenate([images, np.zeros((side * side - n, c, h, w), images.dtype)])
+    rows = padded.reshape(side, side, c, h, w).transpose(0, 3, 1, 4, 2)
+    return as_bytes(rows.reshape(side * h, side * w, c)), (h, w)
 
 
 def pr_curve(labels, predictions, count: int, weights=None) -> np.ndarray:
