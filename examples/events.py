@@ -25,7 +25,7 @@ def invitations(n: int, seed: int = 0):
     r = np.random.default_rng(seed)
     distance, interest = r.gamma(2, 3, n), r.random(n)
     friends, past = r.poisson(1.2, n), r.beta(1, 6, n)
-    score = -3.6 - 0.25 * distance + 2.2 * interest + 0.6 * friends + 5 * past + 1.5 * interest * (friends > 1)
+    score = -4.8 - 0.25 * distance + 2.2 * interest + 0.6 * friends + 5 * past + 1.5 * interest * (friends > 1)
     label = r.random(n) < 1 / (1 + np.exp(-score))
     x = np.stack([np.log1p(distance), interest, friends, past], 1)
     return torch.from_numpy(((x - x.mean(0)) / x.std(0)).astype("float32")), torch.from_numpy(label.astype("int64"))

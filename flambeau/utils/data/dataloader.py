@@ -14,6 +14,9 @@ from flambeau.utils.data.collate import default_collate, default_convert
 from flambeau.utils.data.dataset import IterableDataset
 from flambeau.utils.data.pool import Workers
 from flambeau.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler
+from flambeau.utils.data.worker import get_worker_info
+
+__all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
 
 class _Endless:

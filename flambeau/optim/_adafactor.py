@@ -1,0 +1,5 @@
+"""torch.optim._adafactor: where PyTorch keeps Adafactor."""
+
+from flambeau.optim.matrices import Adafactor
+
+__all__ = ["Adafactor"]

@@ -1,0 +1,5 @@
+"""torch.optim.adagrad: where PyTorch keeps Adagrad."""
+
+from flambeau.optim.algorithms import Adagrad
+
+__all__ = ["Adagrad"]

@@ -1,0 +1,5 @@
+"""torch.optim.nadam: where PyTorch keeps NAdam."""
+
+from flambeau.optim.algorithms import NAdam
+
+__all__ = ["NAdam"]

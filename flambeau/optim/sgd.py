@@ -1,0 +1,5 @@
+"""torch.optim.sgd: where PyTorch keeps SGD."""
+
+from flambeau.optim.algorithms import SGD
+
+__all__ = ["SGD"]
