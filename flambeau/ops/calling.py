@@ -161,7 +161,7 @@ def layout(plan: Plan, shape: tuple, operands: list, dtypes: tuple) -> tuple:
 def strided_layout(plan: Plan, shape: tuple, operands: list, dtypes: tuple) -> tuple:
     """As `layout`, for operands that are not all one block walked in one order."""
     sizes, strides = S.coalesce(shape, tuple([S.expand_strides(s, st, shape) for s, st in operands]))
-    inner = tuple([st[-1] if st[-1] in (0, 1) else 2 for st in strides])
+    inner = tuple([st[-1] if st[-1] in (-1, 0, 1) else 2 for st in strides])
     if sizes[-1] == 1:
         inner = tuple([1 if i < len(dtypes) else c for i, c in enumerate(inner)])
     rows, n = S.numel(sizes[:-1]), sizes[-1]

@@ -132,7 +132,7 @@ class Plan:
         def columns(row, lo, hi):
             at = offsets(row)
             with k.vector(lo, hi) as i:
-                moves = [a + (i if c == 1 else i * st[-1] if c else 0)
+                moves = [a - i if c == -1 else a + (i if c == 1 else i * st[-1] if c else 0)
                          for a, c, st in zip(at, inner, steps, strict=True)]  # fmt: skip
                 element([], lambda j: moves[j])
 

@@ -13,6 +13,7 @@ from flambeau.core import shapes as S
 from flambeau.ops import index_kernels as N
 from flambeau.ops.copying import copy_elements
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op, state
+from flambeau.runtime.threads import get_num_threads
 
 INDEX_DTYPES = (dt.int64, dt.int32)
 WORK = 16384
@@ -132,7 +133,7 @@ def scatter_into(y, dim: int, index, src, reduce: str) -> None:
     columns = dim != len(ishape) - 1 and istrides[-1] == 1 and ishape[-1] >= 16
     k = N.scatter_nest((y._dtype, index._dtype), dims=len(ishape), reduce=reduce, scalar=scalar, columns=columns)
     n = ishape[dim]
-    width = 1 if not columns else max(64, -(-ishape[-1] // 16))
+    width = max(64, -(-ishape[-1] // get_num_threads())) if columns else 1
     rows = math.prod(others(ishape)) if not columns else math.prod(others(ishape)[:-1]) * -(-ishape[-1] // width)
     k(rows, max(1, WORK // max(1, n * width)), y._ptr, index._ptr, flag.ptr, src._ptr, n, yshape[dim], ystrides[dim],
       istrides[dim], xstrides[dim], *others(ishape), *others(ystrides), *others(istrides), *others(xstrides),
@@ -311,7 +312,7 @@ def move_offsets(y, x, off, inner_shape, inner_strides, how: str) -> None:
         k = N.take_rows((x._dtype,), dims=len(sizes), unit=unit)
         k(rows * outer, max(1, WORK // n), *common)
         return
-    width = max(128, -(-n // 16))  # a line's neighbours stay with one thread
+    width = max(64, -(-n // get_num_threads()))  # how columns are shared does not change a result
     pieces = -(-n // width)
     k = N.put_rows((x._dtype,), dims=len(sizes), put=how, unit=unit)
     k(outer * pieces, max(1, WORK // (min(n, width) * rows)), *common, rows, width, pieces)

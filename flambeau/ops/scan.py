@@ -33,25 +33,40 @@ def log_add(a, x):
 START = {"add": 0, "mul": 1, "logadd": -math.inf}
 
 
+TOGETHER = 4  # rows walked at once: one waits for its last sum while the others go on
+
+
 @kernel
-def scan(k, y: Ptr, x: Ptr, n: Int, inner: Int, blocks: Int, *, how: str, acc, lanes: bool):
-    """y = the running combination of x. The launch counts rows, or (outer, block of inner)."""
+def scan_rows(k, y: Ptr, x: Ptr, n: Int, rows: Int, *, how: str, acc):
+    """y = the running combination of each contiguous row of x. The launch counts groups of rows."""
     with k.parallel() as t:
-        if not lanes:
-            row, out = x.at(t * n), y.at(t * n)
+        def walk(first, count: int) -> None:
+            totals = [k.var(E.const(START[how], acc), acc) for _ in range(count)]
+            at = [(first + j) * n for j in range(count)]
+            with k.seq(n) as i:
+                for total, base in zip(totals, at, strict=True):
+                    total.set(STEPS[how](total.get(), E.cast(x[base + i], acc)))
+                    y[base + i] = total.get()
+
+        first = t * TOGETHER
+        with k.if_(first + TOGETHER <= rows):
+            walk(first, TOGETHER)
+        with k.else_(), k.seq(first, rows) as row:
+            walk(row, 1)
+
+
+@kernel
+def scan_columns(k, y: Ptr, x: Ptr, n: Int, inner: Int, blocks: Int, *, how: str, acc):
+    """The same along the middle of (outer, n, inner), in lanes. The launch counts (outer, block of inner)."""
+    with k.parallel() as t:
+        o = t // blocks
+        lo = (t - o * blocks) * WIDTH
+        base = o * n * inner
+        with k.vector(lo, E.minimum(lo + WIDTH, inner)) as j:
             total = k.var(E.const(START[how], acc), acc)
             with k.seq(n) as i:
-                total.set(STEPS[how](total.get(), E.cast(row[i], acc)))
-                out[i] = total.get()
-        else:
-            o = t // blocks
-            lo = (t - o * blocks) * WIDTH
-            base = o * n * inner
-            with k.vector(lo, E.minimum(lo + WIDTH, inner)) as j:
-                total = k.var(E.const(START[how], acc), acc)
-                with k.seq(n) as i:
-                    total.set(STEPS[how](total.get(), E.cast(x[base + i * inner + j], acc)))
-                    y[base + i * inner + j] = total.get()
+                total.set(STEPS[how](total.get(), E.cast(x[base + i * inner + j], acc)))
+                y[base + i * inner + j] = total.get()
 
 
 @kernel
@@ -100,9 +115,12 @@ def run(name: str, input, dim: int, dtype, how: str):
     if not lanes and inner > 1:
         moved = run(name, x.movedim(dim, -1).contiguous(), -1, d, how)
         return y.copy_(moved.movedim(-1, dim))
-    kernel_ = scan((d, x._dtype), how=how, acc=acc, lanes=lanes)
-    each = n * (WIDTH if lanes else 1)
-    kernel_(outer * (blocks if lanes else 1), max(1, WORK // each), y._ptr, x._ptr, n, inner, blocks)
+    if lanes:
+        k = scan_columns((d, x._dtype), how=how, acc=acc)
+        k(outer * blocks, max(1, WORK // (n * WIDTH)), y._ptr, x._ptr, n, inner, blocks)
+    else:
+        k = scan_rows((d, x._dtype), how=how, acc=acc)
+        k(-(-outer // TOGETHER), max(1, WORK // (n * TOGETHER)), y._ptr, x._ptr, n, outer)
     return y
 
 
