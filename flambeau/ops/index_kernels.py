@@ -13,7 +13,6 @@ from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir import kernel as K
 from flambeau.ir.kernel import Builder, Int, Program, Ptr, PtrRef, kernel
-from flambeau.runtime import memory
 
 
 class Flag:
@@ -22,13 +21,8 @@ class Flag:
     NONE = -(1 << 63)
 
     def __init__(self):
-        self.storage = memory.allocate(8)
-        self.cell = ctypes.c_int64.from_address(self.storage.ptr)
-        self.cell.value = self.NONE
-
-    @property
-    def ptr(self) -> int:
-        return self.storage.ptr
+        self.cell = ctypes.c_int64(self.NONE)
+        self.ptr = ctypes.addressof(self.cell)
 
     def check(self, op: str, dim: int, size: int, error: type = IndexError) -> None:
         """Raise if some index was out of range (PyTorch's type: RuntimeError in gather and scatter)."""

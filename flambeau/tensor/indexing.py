@@ -164,6 +164,8 @@ def getitem(x, index):
         return select(x, 0, index)
     if c is slice and x._shape:
         return slice_dim(x, 0, index)
+    if c is Tensor and index._dtype is dt.int64 and x._shape:
+        return index_tensors(x, [0], [index])
     parts = normalise(index)
     if not x._shape and any(isinstance(p, (int, slice)) for p in parts):
         raise IndexError(
@@ -186,15 +188,15 @@ def arrangement(x, dims: list):
 
 def offsets(x, dims: list, tensors: list):
     """Offsets named by broadcast index tensors at the given dims."""
-    try:
-        shape = S.broadcast_shapes("index", *[tuple(t._shape) for t in tensors])
-    except RuntimeError:
-        raise IndexError(
-            "shape mismatch: indexing tensors could not be broadcast together with shapes "
-            + ", ".join(str(list(t._shape)) for t in tensors)
-        ) from None
-    total = I.offsets_of(tensors, [x._shape[d] for d in dims], [x._strides[d] for d in dims], "index")
-    return total if total._shape == shape else total.expand(shape)
+    if len(tensors) > 1:
+        try:
+            S.broadcast_shapes("index", *[tuple(t._shape) for t in tensors])
+        except RuntimeError:
+            raise IndexError(
+                "shape mismatch: indexing tensors could not be broadcast together with shapes "
+                + ", ".join(str(list(t._shape)) for t in tensors)
+            ) from None
+    return I.offsets_of(tensors, [x._shape[d] for d in dims], [x._strides[d] for d in dims], "index", dims=dims)
 
 
 @op(KERNEL, function=False, method=False, node="IndexBackward0")

@@ -1,0 +1,114 @@
+"""Indexing by tensors against NumPy, at sizes where each kernel takes its paths: elements, rows, pieces of rows, blocks."""
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+
+
+def indices(rng, low, high, *shape):
+    return rng.integers(low, high, shape)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.complex64, np.bool_])
+def test_rows_by_one_index(rng, dtype):
+    for shape in ((100, 33), (40, 300), (9, 4, 5), (50,), (7, 1)):
+        a = (rng.standard_normal(shape) * 9).astype(dtype)
+        i = indices(rng, -shape[0], shape[0], 57)
+        np.testing.assert_array_equal(torch.from_numpy(a)[torch.from_numpy(i)].numpy(), a[i])
+        t = torch.from_numpy(a)
+        if a.ndim > 1:
+            j = indices(rng, 0, shape[-1], 23)
+            np.testing.assert_array_equal(t.index_select(-1, torch.from_numpy(j)).numpy(), a.take(j, -1))
+            turned = t.movedim(0, -1)[torch.from_numpy(j % shape[1])]
+            np.testing.assert_array_equal(turned.numpy(), np.moveaxis(a, 0, -1)[j % shape[1]])
+
+
+def test_several_indices_broadcast(rng):
+    a = rng.standard_normal((10, 12, 7)).astype(np.float32)
+    i, j, k = indices(rng, -10, 10, 5), indices(rng, -12, 12, 3, 1), indices(rng, -7, 7, 5)
+    t, (ti, tj, tk) = torch.from_numpy(a), map(torch.from_numpy, (i, j, k))
+    np.testing.assert_array_equal(t[:, tj, tk].numpy(), a[:, j, k])
+    np.testing.assert_array_equal(t[ti, :, tk].numpy(), a[i, :, k])
+    np.testing.assert_array_equal(t[ti, tj, tk].numpy(), a[i, j, k])
+    np.testing.assert_array_equal(t.permute(2, 0, 1).index_select(1, ti % 10).numpy(), a.transpose(2, 0, 1).take(i % 10, 1))
+    np.testing.assert_array_equal(t.index_select(1, tj.reshape(-1) % 12).numpy(), a.take(j.ravel() % 12, 1))
+    with pytest.raises(IndexError, match="could not be broadcast"):
+        t[ti, torch.from_numpy(indices(rng, 0, 5, 4))]
+
+
+@pytest.mark.parametrize("bad", [10, -11, 1 << 40, -(1 << 62)])
+def test_indices_out_of_range_name_themselves(bad):
+    x = torch.zeros(10, 3)
+    i = torch.zeros(9000, dtype=torch.int64)
+    i[8999] = bad
+    with pytest.raises(IndexError, match=f"index {bad} is out of bounds for dimension 0 with size 10"):
+        x[i]
+    with pytest.raises(IndexError, match=f"index {bad} is out of bounds for dimension 1 with size 10"):
+        x.t()[:, i]
+    with pytest.raises(IndexError, match=f"index_select.*index {bad} is out of bounds"):
+        x.index_select(0, i)
+    with pytest.raises(IndexError, match="index -1 is out of bounds"):
+        x.index_select(0, torch.tensor([-1]))
+    with pytest.raises(IndexError, match="out of bounds"):
+        x.take(torch.tensor([30]))
+
+
+@pytest.mark.parametrize("shape", [(5000,), (50, 70), (13, 17, 19), (1, 1), (3, 0, 2)])
+def test_positions_of_true_elements(rng, shape):
+    a = rng.standard_normal(shape) > 0.3
+    t = torch.from_numpy(a)
+    np.testing.assert_array_equal(t.nonzero().numpy(), np.argwhere(a))
+    for got, want in zip(t.nonzero(as_tuple=True), np.nonzero(a), strict=True):
+        np.testing.assert_array_equal(got.numpy(), want)
+    values = rng.standard_normal(shape).astype(np.float32)
+    np.testing.assert_array_equal(torch.from_numpy(values)[t].numpy(), values[a])
+    np.testing.assert_array_equal(torch.from_numpy(values).masked_select(t).numpy(), values[a])
+
+
+def test_positions_of_zero_dimensional():
+    assert torch.tensor(True).nonzero().shape == (1, 0)
+    assert torch.tensor(False).nonzero().shape == (0, 0)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_rows_added_where_indices_meet(rng, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for shape in ((40, 300), (40,), (40, 3, 70), (40, 1)):
+            a = rng.integers(0, 9, shape).astype(np.float32)
+            i = indices(rng, 0, 40, 99)
+            b = rng.integers(0, 9, (99, *shape[1:])).astype(np.float32)
+            want = a.copy()
+            np.add.at(want, i, b)
+            t, ti, tb = map(torch.from_numpy, (a, i, b))
+            np.testing.assert_array_equal(t.index_add(0, ti, tb).numpy(), want)
+            np.testing.assert_array_equal(t.index_put((ti,), tb, accumulate=True).numpy(), want)
+            order = rng.permutation(40)
+            np.testing.assert_array_equal(t.index_copy(0, torch.from_numpy(order), t).numpy()[order], a)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_scatter_adds_in_order(rng, dim):
+    y = rng.integers(0, 9, (40, 30, 170)).astype(np.float32)
+    i = indices(rng, 0, y.shape[dim], 33, 20, 160)
+    x = rng.integers(0, 9, (33, 20, 160)).astype(np.float32)
+    want, at = y.copy(), list(np.indices(i.shape))
+    at[dim] = i
+    np.add.at(want, tuple(at), x)
+    t, ti, tx = map(torch.from_numpy, (y, i, x))
+    np.testing.assert_array_equal(t.scatter_add(dim, ti, tx).numpy(), want)
+    np.testing.assert_array_equal(t.gather(dim, ti).numpy(), y[tuple(at)])
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        t.scatter_add(dim, ti + 200, tx)
+
+
+def test_take_and_its_gradient():
+    x = torch.arange(12.0).reshape(3, 4).requires_grad_()
+    y = x.t().take(torch.tensor([[0, -1], [1, 1]]))
+    assert y.tolist() == [[0.0, 11.0], [4.0, 4.0]]
+    y.sum().backward()
+    assert x.grad.tolist() == [[1, 0, 0, 0], [2, 0, 0, 0], [0, 0, 0, 1]]
