@@ -149,12 +149,13 @@ class OpNode(Node):
     op: R.Op
 
     def release(self) -> None:
-        self.saved = FREED
+        if self.versions != ():  # what holds no tensor may serve again, as in PyTorch
+            self.saved = FREED
 
     def apply(self, grads: list) -> list:
         recipe = self.recipe
         creating = R.state.grad
-        values = recipe.values(self, grads, creating)
+        values = recipe.values(self, grads, creating) if recipe.keeps else (grads[0], grads, recipe.flags)
         out: list = []
         for call in recipe.calls:
             if call is None:

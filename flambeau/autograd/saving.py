@@ -79,7 +79,7 @@ class Recipe:
     `needs` has an entry per differentiable argument: a bool, or for a list of tensors its length.
     """
 
-    __slots__ = ("args", "calls", "facts", "flags", "keeps", "node_class", "results")
+    __slots__ = ("args", "calls", "facts", "flags", "frees", "keeps", "node_class", "results")
 
     def __init__(self, op: R.Op, needs: tuple):
         self.args: list[int] = []
@@ -94,6 +94,9 @@ class Recipe:
         names = list(dict.fromkeys(n for rule in rules if rule is not None for n in rule.names if n not in GIVEN))
         kinds = {name: self.find(op, name) for name in names}
         self.keeps = bool(names)
+        # Numbers among a pointwise op's operands count as tensors here, as they are in PyTorch.
+        operands = op.family == R.POINTWISE and any(op.params[i] not in op.keyword_only for i in self.args)
+        self.frees = bool(self.results) or operands
         order = [n for kind in ("arg", "result", "fact") for n in names if kinds[n] == kind]
         at = {name: i for i, name in enumerate((*GIVEN, *order))}
         if op.joint is not None:
@@ -126,11 +129,13 @@ class Recipe:
             return
         saved: list = []
         versions: list = []
+        tensors = self.frees
         for i in self.args:
             v = values[i]
             c = v.__class__
             if c in TENSORS or isinstance(v, hooks.Tensor):
                 versions.append(v._vc.version)
+                tensors = True
             elif c is list or c is tuple and any(isinstance(t, R.hooks.Tensor) for t in v):
                 self.save_packed(node, result, values)
                 return
@@ -144,7 +149,7 @@ class Recipe:
                 saved.append(t)
         for what, i in self.facts:
             saved.append(getattr(values[i], what, None))
-        node.saved, node.versions = saved, versions
+        node.saved, node.versions = saved, versions if tensors else ()
 
     def save_packed(self, node, result, values: tuple) -> None:
         """As save, every tensor in the general form."""

@@ -112,6 +112,18 @@ def test_a_leaf_as_output():
     assert x.grad.tolist() == [1, 1, 1]
 
 
+def test_only_what_saved_tensors_is_freed():
+    x = torch.ones(3, requires_grad=True)
+    y = (x.view(1, 3).t() + 1).sum(0)
+    y.backward()
+    y.backward()
+    assert x.grad.tolist() == [2, 2, 2]
+    for z in ((x * x).sum(), (x * 2).sum(), x.exp().sum()):
+        z.backward()
+        with pytest.raises(RuntimeError, match="second time"):
+            z.backward()
+
+
 def test_deep_graphs():
     x = torch.ones(1, requires_grad=True)
     y = x
