@@ -178,6 +178,7 @@ def images_at_once(s: Shape, per_image: int, itemsize: int) -> int:
     return max(1, min(s.n, LIMIT // max(1, per_image * itemsize)))
 
 
+@functools.lru_cache(maxsize=512)
 def reach(s: Shape) -> tuple[tuple, tuple]:
     """The first and one past the last input index a forward pass reads, per dimension."""
     low = tuple(-p for p in s.pad)
@@ -259,13 +260,13 @@ def convolve(y: int, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets
 
 # gradient of the input ----------------------------------------------------------------------------
 def residues(size: int, out: int, taps: int, stride: int, pad: int, dilation: int):
-    """Per residue class of one dimension: (first input index, count, first v, [(tap, displacement)]).
+    """Per residue class of one dimension: (first input index, count, first v, ((tap, displacement), ...)).
 
     Inputs first + i * stride are reached from outputs v + i - displacement by the taps of the class.
     """
     classes = []
     for b in range(stride):
-        ts = [(t, t * dilation // stride) for t in range(taps) if t * dilation % stride == b]
+        ts = tuple((t, t * dilation // stride) for t in range(taps) if t * dilation % stride == b)
         first = (b - pad) % stride
         classes.append((first, len(range(first, size, stride)), (first + pad - b) // stride, ts))
     return classes
@@ -279,40 +280,57 @@ def grad_input(g, w, s: Shape, out) -> None:
         gemm.product(out._ptr, w._ptr, g._ptr, s.ci, hw, s.co, (w._strides[1], w._strides[0]), st, st,
                      (out._dtype, w._dtype, g._dtype), s.n, (0, s.co * hw, s.ci * hw))  # fmt: skip
         return
-    per_dim = [residues(*v) for v in zip(s.size, s.out, s.taps, s.stride, s.pad, s.dilation, strict=True)]
-    if any(not c[3] for cs in per_dim for c in cs):
+    gaps, classes, low, high = all_classes(s)
+    if gaps:
         out.zero_()
-    per_dim = [[c for c in cs if c[1] and c[3]] for cs in per_dim]
-    if not all(per_dim):
+    if not classes:
         return
-    low = tuple(min(v - e for _, _, v, ts in cs for _, e in ts) for cs in per_dim)
-    high = tuple(max(v + n - e for _, n, v, ts in cs for _, e in ts) for cs in per_dim)
     whole = tuple(b - a for a, b in zip(low, high, strict=True))
     step = images_at_once(s, s.co * math.prod(whole), g._dtype.itemsize)
     for first in range(0, s.n, step):
         src = window(g, s.dims, low, high, s.out, first, min(step, s.n - first))
-        for classes in itertools.product(*per_dim):
-            grad_input_class(src, w, s, out, classes, low, first, min(step, s.n - first))
+        for one in classes:
+            grad_input_class(src, w, s, out, one, low, first, min(step, s.n - first))
+
+
+@functools.lru_cache(maxsize=512)
+def all_classes(s: Shape) -> tuple:
+    """(some inputs reach no output, the residue classes of all dimensions, what of g they read: low, high)."""
+    per_dim = [residues(*v) for v in zip(s.size, s.out, s.taps, s.stride, s.pad, s.dilation, strict=True)]
+    gaps = any(not c[3] for cs in per_dim for c in cs)
+    per_dim = [[c for c in cs if c[1] and c[3]] for cs in per_dim]
+    if not all(per_dim):
+        return gaps, (), (), ()
+    low = tuple(min(v - e for _, _, v, ts in cs for _, e in ts) for cs in per_dim)
+    high = tuple(max(v + n - e for _, n, v, ts in cs for _, e in ts) for cs in per_dim)
+    return gaps, tuple(itertools.product(*per_dim)), low, high
+
+
+@functools.lru_cache(maxsize=512)
+def class_plan(s: Shape, classes, low, st: tuple, gs: tuple) -> tuple:
+    """(first output element, counts, steps between outputs, displacements of the taps in g, their places in w)."""
+    cg, mg, total = s.ci // s.groups, s.co // s.groups, math.prod(s.taps)
+    begin = sum((c[2] - a) * v for c, a, v in zip(classes, low, gs[2:], strict=True))
+    taps, picks = [], []
+    for combo in itertools.product(*[c[3] for c in classes]):
+        taps.append(begin - sum(e * v for (_, e), v in zip(combo, gs[2:], strict=True)))
+        picks.append((combo[0][0] * s.taps[1] + combo[1][0]) * s.taps[2] + combo[2][0])
+    base = sum(c[0] * v for c, v in zip(classes, st[2:], strict=True))
+    y_steps = tuple(v * n for v, n in zip(st[2:], s.stride, strict=True))
+    return base, tuple(c[1] for c in classes), y_steps, sums(mg, gs[1], tuple(taps)), sums(mg, cg * total, tuple(picks))
 
 
 def grad_input_class(src: Source, w, s: Shape, out, classes, low, first: int, images: int) -> None:
     """The inputs of one residue class: a stride-1 convolution of g with the taps of that class."""
     cg, mg, total = s.ci // s.groups, s.co // s.groups, math.prod(s.taps)
     st, gs = strides5(out, s.dims), src.strides
-    begin = sum((c[2] - a) * v for c, a, v in zip(classes, low, gs[2:], strict=True))
-    taps, picks = [], []
-    for combo in itertools.product(*[c[3] for c in classes]):
-        taps.append(begin - sum(e * v for (_, e), v in zip(combo, gs[2:], strict=True)))
-        picks.append((combo[0][0] * s.taps[1] + combo[1][0]) * s.taps[2] + combo[2][0])
-    base = sum(c[0] * v for c, v in zip(classes, st[2:], strict=True)) + first * st[0]
-    y_steps = tuple(v * n for v, n in zip(st[2:], s.stride, strict=True))
-    start, counts = out._ptr + base * out._dtype.itemsize, tuple(c[1] for c in classes)
-    taps_at, offsets = sums(mg, gs[1], tuple(taps)), sums(mg, cg * total, tuple(picks))
+    base, counts, y_steps, taps_at, offsets = class_plan(s, classes, low, st, gs)
+    start = out._ptr + (base + first * st[0]) * out._dtype.itemsize
     if s.depthwise and mg == 1:
         depthwise(start, st, counts, y_steps, src, gs[2:], taps_at, w, offsets, total, 0, s.ci, 1, images)
     else:
         convolve(start, st, counts, y_steps, src, gs[2:], taps_at, w, offsets, (mg * cg * total, total), 0, s.groups, cg,
-                 mg * gs[1], mg * len(taps), images)  # fmt: skip
+                 mg * gs[1], taps_at._numel, images)  # fmt: skip
 
 
 # gradient of the weight ---------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -60,31 +61,38 @@ def per_dim(name: str, what: str, v, dims: int) -> tuple:
 
 def shape_of(name: str, input, weight, bias, stride, padding, dilation, groups: int) -> Shape:
     """Check everything and work out the sizes (inputs are batched here)."""
-    dims = len(weight._shape) - 2
+    bias_shape = None if bias is None else tuple(bias._shape)
+    return checked(name, tuple(input._shape), tuple(weight._shape), bias_shape, stride, padding, dilation, groups)
+
+
+@functools.lru_cache(maxsize=1024)
+def checked(name: str, shape: tuple, weight: tuple, bias: tuple | None, stride, padding, dilation, groups: int) -> Shape:
+    """shape_of, by the shapes."""
+    dims = len(weight) - 2
     for what, v, low in (("stride", stride, 1), ("dilation", dilation, 1), ("padding", padding, 0)):
         if any(a < low for a in v):
             sign = "non-positive" if low else "negative"
             raise RuntimeError(f"{sign} {what} is not supported ({name}: {what}={list(v)})")
     if groups < 1:
         raise RuntimeError(f"non-positive groups is not supported ({name}: groups={groups})")
-    co, cg = weight._shape[:2]
-    n, ci = input._shape[:2]
+    co, cg = weight[:2]
+    n, ci = shape[:2]
     if co % groups or co < groups:
         raise RuntimeError(
             f"Given groups={groups}, expected weight to be at least {groups} at dimension 0 and divisible by it, but "
-            f"got weight of size {list(weight._shape)} instead"
+            f"got weight of size {list(weight)} instead"
         )
     if ci != cg * groups:
         raise RuntimeError(
-            f"Given groups={groups}, weight of size {list(weight._shape)}, expected input{list(input._shape)} to have "
+            f"Given groups={groups}, weight of size {list(weight)}, expected input{list(shape)} to have "
             f"{cg * groups} channels, but got {ci} channels instead"
         )
-    if bias is not None and tuple(bias._shape) != (co,):
+    if bias is not None and bias != (co,):
         raise RuntimeError(
-            f"Given weight of size {list(weight._shape)}, expected bias to be 1-dimensional with {co} elements, but "
-            f"got bias of size {list(bias._shape)} instead"
+            f"Given weight of size {list(weight)}, expected bias to be 1-dimensional with {co} elements, but "
+            f"got bias of size {list(bias)} instead"
         )
-    size, taps = input._shape[2:], weight._shape[2:]
+    size, taps = shape[2:], weight[2:]
     out = []
     for i, t, st, p, d in zip(size, taps, stride, padding, dilation, strict=True):
         reach = d * (t - 1) + 1
