@@ -11,7 +11,7 @@ from flambeau.ops import record as _record
 FAMILIES = (
     "rounding", "arithmetic", "extremes", "binary_maths", "unary", "compare", "copying", "create", "view",
     "slicing", "splitting", "complex_views", "reduce", "scan", "join", "index", "sort", "statistics",
-    "softmax", "activation", "loss", "embedding", "norm", "pool", "matmul", "conv", "contract", "resize",
+    "softmax", "activation", "loss", "classification", "embedding", "norm", "pool", "matmul", "conv", "contract", "resize",
     "attention", "recurrent", "predicates", "random", "fourier", "windows", "linear_algebra",
     "decompositions", "matrix_functions", "custom", "foreach",
 )  # fmt: skip

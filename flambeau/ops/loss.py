@@ -1,21 +1,18 @@
-"""Losses with a kernel or a fused derivative of their own. Others are in composite_losses.py."""
+"""Losses element by element, with a fused derivative each. By class: classification.py; others: composite_losses.py."""
 
 from __future__ import annotations
 
 import math
 import warnings
 
-from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ir import expr as E
-from flambeau.ir.kernel import Int, Ptr, kernel
 from flambeau.ops.arithmetic import where_of
 from flambeau.ops.record import COMPOSITE, KERNEL, POINTWISE, hooks, op
 from flambeau.ops.unary import exp, log
 
 F = {"function": False, "method": False, "functional": True}
 HIDDEN = {"function": False, "method": False}
-WORK = 8192
 
 
 def reduction_of(reduction: str, size_average=None, reduce=None) -> str:
@@ -426,201 +423,3 @@ xlogy.derivative(
     input=lambda g, input, other: where_of((input == 0) & (other <= 0), g * 0, g * log(other)),
     other=lambda g, input, other: g * input / other,
 )
-
-
-# classification -----------------------------------------------------------------------------------
-@kernel
-def nll_rows(k, out: Ptr, weights: Ptr, bad: Ptr, x: Ptr, target: Ptr, w: Ptr, classes: Int, ignore: Int, inner: Int,
-             *, weighted: bool):  # fmt: skip
-    """out = -w[t] * x[n, t, i] and its weight, per element of target (n, i); 0 for ignored targets."""
-    d = out.compute
-    with k.parallel() as r:
-        n = r // inner
-        t = E.cast(target[r], dt.int64)
-        valid = (t >= 0) & (t < classes)
-        with k.if_(~valid & (t != ignore)):
-            bad[0] = t
-        used = valid & (t != ignore)
-        safe = E.where(used, t, E.const(0, dt.int64))
-        weight = w[safe] if weighted else E.const(1, d)
-        weight = E.where(used, weight, E.const(0, d))
-        v = x[(n * classes + safe) * inner + (r - n * inner)]
-        weights[r] = weight
-        out[r] = E.where(used, -(v * weight), E.const(0, d))
-
-
-@kernel
-def nll_rows_backward(k, gx: Ptr, g: Ptr, target: Ptr, w: Ptr, scale: Ptr, classes: Int, ignore: Int, inner: Int,
-                      g_step: Int, *, weighted: bool):  # fmt: skip
-    """gx[n, t, i] = -w[t] * g * scale; gx is zero elsewhere already."""
-    d = gx.compute
-    with k.parallel() as r:
-        n = r // inner
-        t = E.cast(target[r], dt.int64)
-        with k.if_((t >= 0) & (t < classes) & (t != ignore)):
-            weight = w[t] if weighted else E.const(1, d)
-            gx[(n * classes + t) * inner + (r - n * inner)] = -(weight * g[r * g_step] * scale[0])
-
-
-def class_geometry(name: str, input, target):
-    """(batch, classes, inner) after checking the shapes of class-index targets."""
-    shape = tuple(input._shape)
-    if not shape:
-        raise RuntimeError(f"{name}: input tensor should be 1D or more, got a 0-d tensor")
-    if len(shape) == 1:
-        if target._shape and tuple(target._shape) != (1,):
-            raise RuntimeError(f"0D or 1D target tensor expected, multi-target not supported ({name}: target {list(target._shape)})")
-        return 1, shape[0], 1
-    want = (shape[0], *shape[2:])
-    if tuple(target._shape) != want:
-        if len(shape) == 2 and len(target._shape) > 1:
-            raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
-        if target._shape and target._shape[0] != shape[0]:
-            raise ValueError(f"Expected input batch_size ({shape[0]}) to match target batch_size ({target._shape[0]}).")
-        raise RuntimeError(f"Expected target size {list(want)}, got {list(target._shape)}")
-    return shape[0], shape[1], math.prod(shape[2:])
-
-
-def nll_each(input, target, weight, ignore_index: int):
-    """(losses, weights) per target, unreduced and contiguous."""
-    if target._dtype not in (dt.int64, dt.uint8, dt.int32):
-        raise RuntimeError(f"expected scalar type Long but found {target._dtype} (nll_loss: targets are class indices)")
-    n, classes, inner = class_geometry("nll_loss", input, target)
-    if weight is not None and weight._numel != classes:
-        raise RuntimeError(f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor of shape: {list(weight._shape)}")
-    x, t = input.contiguous(), target.contiguous()
-    out, weights = hooks.empty(t._shape, x._dtype), hooks.empty(t._shape, x._dtype)
-    from flambeau.ops.index_kernels import Flag
-
-    flag = Flag()
-    w = None if weight is None else weight.to(x._dtype).contiguous()
-    k = nll_rows((x._dtype, x._dtype, dt.int64, x._dtype, t._dtype, x._dtype), weighted=w is not None)
-    k(t._numel, WORK, out._ptr, weights._ptr, flag.ptr, x._ptr, t._ptr, (x if w is None else w)._ptr, classes,
-      ignore_index, inner)  # fmt: skip
-    if flag.cell.value != flag.NONE:
-        raise IndexError(f"Target {flag.cell.value} is out of bounds.")
-    return out, weights
-
-
-@op(KERNEL, **HIDDEN, node="NllLossBackward0")
-def nll_loss_of(input, target, weight, ignore_index, reduction):
-    """(loss, total weight); see `nll_loss`."""
-    each, weights = nll_each(input, target, weight, ignore_index)
-    if reduction == "none":
-        return each, weights
-    total = weights.sum()
-    return (each.sum() / total if reduction == "mean" else each.sum()), total
-
-
-@op(KERNEL, **HIDDEN, node="NllLoss2DBackward0")
-def nll_loss2d_of(input, target, weight, ignore_index, reduction):
-    """nll_loss_of for inputs with positions; PyTorch names its node differently."""
-    return nll_loss_of.record.fn(input, target, weight, ignore_index, reduction)
-
-
-@op(KERNEL, **HIDDEN)
-def nll_backward(grad, target, weight, total, input_shape, ignore_index, reduction):
-    """The gradient of nll_loss: zero but at the targets."""
-    classes, inner = input_shape[0], 1
-    if len(input_shape) > 1:
-        classes, inner = input_shape[1], math.prod(input_shape[2:])
-    d = grad._dtype
-    gx = grad.new_zeros(input_shape)
-    scale = total.reciprocal() if reduction == "mean" else grad.new_ones(())
-    w = None if weight is None else weight.to(d).contiguous()
-    g, t = grad.contiguous(), target.contiguous()
-    k = nll_rows_backward((d, d, t._dtype, d, d), weighted=w is not None)
-    k(t._numel, WORK, gx._ptr, g._ptr, t._ptr, (g if w is None else w)._ptr, scale._ptr, classes, ignore_index, inner,
-      0 if reduction != "none" else 1)  # fmt: skip
-    return gx
-
-
-def nll_grad_of_grad(g, target, weight, total, ignore_index, reduction):
-    """nll_backward is linear in grad: its derivative is nll_loss of g with the same weights."""
-    each = nll_loss_of(g, target, weight, ignore_index, "none")[0]
-    if reduction == "none":
-        return each
-    return each.sum() / total if reduction == "mean" else each.sum()
-
-
-nll_backward.derivative(
-    grad=lambda g, target, weight, total, ignore_index, reduction: nll_grad_of_grad(
-        g, target, weight, total, ignore_index, reduction)
-)  # fmt: skip
-for _of in (nll_loss_of, nll_loss2d_of):
-    _of.derivative(
-        input=lambda gs, input_shape, target, weight, ignore_index, reduction, result1: nll_backward(
-            gs[0], target, weight, result1.detach(), tuple(input_shape), ignore_index, reduction)
-    )  # fmt: skip
-
-
-@op(COMPOSITE, functional=True, method=False, function=False)
-def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
-    """-weight[target] * input[target], averaged over the weights.
-
-    Shapes:   (n, classes, *), (n, *) -> () or (n, *)
-    Errors:   IndexError for a target out of bounds
-    Source:   torch.nn.functional.nll_loss
-    """
-    reduction = reduction_of(reduction, size_average, reduce)
-    refuse_gradient("nll_loss_forward", weight=weight)
-    of = nll_loss2d_of if len(input._shape) > 2 else nll_loss_of
-    return of(input, target, weight, ignore_index, reduction)[0]
-
-
-@op(COMPOSITE, functional=True, method=False, function=False)
-def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean",
-                  label_smoothing=0.0):  # fmt: skip
-    """-log softmax(input)[target]; targets are class indices, or probabilities of input's shape.
-
-    Shapes:   (n, classes, *) or (classes), (n, *) or () -> () or (n, *)
-    Source:   torch.nn.functional.cross_entropy
-    """
-    from flambeau.ops.softmax import log_softmax_of
-
-    reduction = reduction_of(reduction, size_average, reduce)
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
-    dim = 0 if len(input._shape) == 1 else 1
-    if target._dtype.is_floating_point or tuple(target._shape) == tuple(input._shape) and len(input._shape) > 1:
-        return probability_loss(log_softmax_of(input, dim), target, weight, reduction, label_smoothing, dim)
-    logp = log_softmax_of(input, dim)
-    loss = nll_loss(logp, target, weight, ignore_index=ignore_index, reduction=reduction)
-    if not label_smoothing:
-        return loss
-    classes = input._shape[dim]
-    keep = target != ignore_index
-    if weight is None:
-        smooth = -logp.sum(dim)
-        count = keep.to(input._dtype)
-    else:
-        shape = [1] * len(input._shape)
-        shape[dim] = classes
-        smooth = -(logp * weight.reshape(shape)).sum(dim)
-        safe = target.masked_fill(~keep, 0)
-        count = weight.index_select(0, safe.reshape(-1)).reshape(target._shape) * keep.to(weight._dtype)
-    smooth = smooth.masked_fill(~keep, 0.0)
-    if reduction == "mean":
-        smooth = smooth.sum() / count.sum()
-    elif reduction == "sum":
-        smooth = smooth.sum()
-    return loss * (1 - label_smoothing) + smooth * (label_smoothing / classes)
-
-
-def probability_loss(logp, target, weight, reduction: str, smoothing: float, dim: int):
-    """Cross entropy against class probabilities."""
-    if tuple(target._shape) != tuple(logp._shape):
-        raise RuntimeError(f"Expected target of size {list(logp._shape)} (class probabilities), got {list(target._shape)}")
-    classes = logp._shape[dim]
-    if smoothing:
-        target = target * (1 - smoothing) + smoothing / classes
-    each = logp * target
-    if weight is not None:
-        shape = [1] * len(logp._shape)
-        shape[dim] = classes
-        each = each * weight.reshape(shape)
-    each = -each.sum(dim)
-    if reduction == "mean":
-        n = logp._numel // classes
-        return each.sum() / n
-    return reduced(each, reduction)

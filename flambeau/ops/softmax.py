@@ -35,9 +35,9 @@ def softmax_rows(k, y: Ptr, x: Ptr, n: Int, *, log: bool):
         if log:
             with k.vector(n, unroll=2) as i:
                 total.update(E.exp(row[i] - m))
-            shift = m + E.log(total.value)
-            with k.vector(n, unroll=2) as i:
-                out[i] = row[i] - shift
+            shift = E.log(total.value)
+            with k.vector(n, unroll=2) as i:  # m off first: a sum m + shift would round away the small shift of a sure row
+                out[i] = (row[i] - m) - shift
         elif x.dtype is d:
             with k.vector(n, unroll=2) as i:
                 e = E.exp(row[i] - m)
@@ -77,9 +77,9 @@ def softmax_columns(k, y: Ptr, x: Ptr, n: Int, inner: Int, blocks: Int, width: I
             with k.seq(n) as i:
                 total.set(total.get() + E.exp(x[base + i * inner + j] - top))
             if log:
-                shift = top + E.log(total.get())
+                shift = E.log(total.get())
                 with k.seq(n) as i:
-                    y[base + i * inner + j] = x[base + i * inner + j] - shift
+                    y[base + i * inner + j] = (x[base + i * inner + j] - top) - shift
             else:
                 scale = 1 / total.get()
                 with k.seq(n) as i:
