@@ -21,6 +21,7 @@ from flambeau.runtime import memory
 from flambeau.runtime.threads import get_num_threads
 
 ALONE = 80**3  # multiply-adds that are done before a second thread would have woken
+NEAR = 28 << 10  # bytes of the first-level cache for two panels
 FEW = 4  # rows that are not worth a register tile
 PART = 2048  # steps of k that are worth a part of their own
 
@@ -59,21 +60,11 @@ class Plan(NamedTuple):
 
 @functools.cache
 def tile_for(acc) -> Tile:
-    """MR x NR sums fill the vector registers; a panel of A of depth KC fits the first-level cache."""
+    """MR x NR sums fill the vector registers; a panel of A and one of B, KC deep, fit the first-level cache."""
     target = host()
     lanes = max(1, target.vector_bytes // acc.itemsize)
-    mr = 6 if target.vector_bytes == 32 else 12  # AVX-512 and NEON have 32 registers, AVX2 16
-    return Tile(mr, 2 * lanes, 384 if acc.itemsize <= 4 else 192, lanes, target.masks)
-
-
-HEIGHTS = ((12, 1.0), (8, 0.95), (6, 0.88), (4, 0.7), (2, 0.4), (1, 0.25))  # rows at a time, and how well they use the core
-
-
-@functools.cache
-def height_for(m: int, registers: int) -> int:
-    """How many rows to take at a time: few left over, many in registers."""
-    usable = [(r, e) for r, e in HEIGHTS if r <= max(1, m) and 2 * r + 4 <= registers] or [(1, 1.0)]
-    return max(usable, key=lambda h: m / (-(-m // h[0]) * h[0]) * h[1])[0]
+    mr, nr = 6 if target.vector_bytes == 32 else 12, 2 * lanes  # AVX-512 and NEON have 32 registers, AVX2 16
+    return Tile(mr, nr, up(NEAR // ((mr + nr) * acc.itemsize) - 15, 16), lanes, target.masks)
 
 
 def product(c, a, b, m: int, n: int, kk: int, a_st, b_st, c_st, dtypes, batch=1, batch_strides=(0, 0, 0),
@@ -191,7 +182,7 @@ def plan_tiles(g: Layout, dtypes, words, threads, shape) -> Plan:
     mb, nb = regions(g, threads, tile, room, b_layout)
     nc = up(-(-nb // -(-nb // room)), tile.nr)
     down, across = -(-g.m // mb), -(-g.n // nb)
-    size = up(tile.panel_size + (0 if b_layout == "direct" else kc * nc) + tile.nr, 16)
+    size = up(tile.panel_size * (K.GROUP if a_layout == "column" else 1) + (0 if b_layout == "direct" else kc * nc) + tile.nr, 16)
     kernel = K.tiles((dc, da, db, acc, dc), tile=tile, a_layout=a_layout, b_layout=b_layout, unit=g.c[1] == 1,
                      epilogue=words.replace(" keep", ""))  # fmt: skip
     extent = g.batch * down * across

@@ -23,6 +23,7 @@ from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, compute_dtype, kernel
 
 LINE = 64  # bytes of a cache line
+GROUP = 4  # panels of A packed together where its columns are dense
 ROW_GAP = 16  # elements between the rows of a packed panel of A beyond its deepest: rows fall into different cache sets
 
 
@@ -83,15 +84,25 @@ def pack_rows(k, dst, a, tall, depth, a0, a1, tile: Tile, unit: bool) -> None:
 
 
 def pack_columns(k, dst, a, left, depth, a1, tile: Tile) -> None:
-    """dst[p * mr + i] = a[i, p] where a's columns are dense; what a copy writes too far the next one overwrites."""
-    with k.if_(left >= tile.reach):
-        def copy(p):
-            with k.lanes(tile.reach) as i:
-                dst[p * tile.mr + i] = E.cast(a[p * a1 + i], dst.compute)
+    """dst[panel q][p * mr + i] = a[q * mr + i, p] where a's columns are dense, for GROUP panels.
 
-        each(k, depth, copy)
-    with k.else_(), k.seq(depth) as p, k.lanes(tile.reach) as i:
-        dst[p * tile.mr + i] = E.cast(a.load(p * a1 + i, where=i < left), dst.compute)
+    Together they use whole cache lines of a. What a copy writes too far the next one overwrites.
+    """
+    line, mr = LINE // a.dtype.itemsize, tile.mr
+
+    def copy(p):
+        for at in range(0, GROUP * mr, line):
+            a.prefetch((p + 8) * a1 + at, 2)
+        with k.lanes(tile.reach) as i:
+            for q in range(GROUP):
+                dst[q * tile.panel_size + p * mr + i] = E.cast(a[p * a1 + q * mr + i], dst.compute)
+
+    with k.if_(left >= (GROUP - 1) * mr + tile.reach):
+        each(k, depth, copy, 2)
+    with k.else_(), k.seq(0, E.minimum(left, GROUP * mr), mr) as r:
+        panel, column = dst.at(r // mr * tile.panel_size), a.at(r)
+        with k.seq(depth) as p, k.lanes(tile.reach) as i:
+            panel[p * mr + i] = E.cast(column.load(p * a1 + i, where=i < left - r), dst.compute)
 
 
 def each(k, depth, body, times: int = 4) -> None:
@@ -221,6 +232,7 @@ def tiles(k, c: Ptr, a: Ptr, b: Ptr, scratch: Ptr, bias: Ptr, m: Int, n: Int, kk
     """
     mr, nr = tile.mr, tile.nr
     direct, rows = b_layout == "direct", a_layout != "column"
+    group = 1 if rows else GROUP
     with k.parallel() as task:
         batch = task // (down * across)
         kk = E.minimum(kk, total - batch * taken)
@@ -228,8 +240,8 @@ def tiles(k, c: Ptr, a: Ptr, b: Ptr, scratch: Ptr, bias: Ptr, m: Int, n: Int, kk
         i_lo = (region // across) * mb
         j_lo = (region - region // across * across) * nb
         i_hi, j_hi = E.minimum(i_lo + mb, m), E.minimum(j_lo + nb, n)
-        panel = scratch.at(k.worker * room)
-        block = panel.at(tile.panel_size)
+        panels = scratch.at(k.worker * room)
+        block = panels.at(tile.panel_size * group)
         src_a, src_b, out = a.at(batch * a_batch), b.at(batch * b_batch), c.at(batch * c_batch)
         with k.seq(j_lo, j_hi, nc) as jc, k.seq(0, kk, kc) as p0:
             depth = E.minimum(kk - p0, kc)
@@ -239,13 +251,13 @@ def tiles(k, c: Ptr, a: Ptr, b: Ptr, scratch: Ptr, bias: Ptr, m: Int, n: Int, kk
             if not direct:
                 with k.seq(0, width, nr) as j:
                     pack_panel(k, block.at(j * depth), corner_b.at(j * b1), width - j, depth, b0, b1, tile, b_layout)
-            with k.seq(i_lo, i_hi, mr) as r:
-                corner_a = src_a.at(r * a0 + p0 * a1)
-                tall = E.minimum(i_hi - r, mr)
+            with k.seq(i_lo, i_hi, mr * group) as first, k.seq(first, E.minimum(first + mr * group, i_hi), mr) as r:
+                panel, tall = panels.at((r - first) // mr * tile.panel_size), E.minimum(i_hi - r, mr)
                 if rows:
-                    pack_rows(k, panel, corner_a, tall, depth, a0, a1, tile, a_layout == "row")
+                    pack_rows(k, panel, src_a.at(r * a0 + p0 * a1), tall, depth, a0, a1, tile, a_layout == "row")
                 else:
-                    pack_columns(k, panel, corner_a, m - r, depth, a1, tile)
+                    with k.if_(r == first):
+                        pack_columns(k, panels, src_a.at(r + p0 * a1), m - r, depth, a1, tile)
 
                 def walk(height, i=0, r=r, tall=tall):
                     """Along the block's panels of B; a last one at most half full takes the narrow tile."""
