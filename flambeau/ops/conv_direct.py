@@ -25,7 +25,7 @@ CHUNK = 256  # steps between two visits of a tile's sums to memory: a panel of s
 TILES = 16  # tiles of rows in one task, that its sums stay in the first-level cache
 # rows x vectors of a register tile and how well it uses the core, measured; by number of vector registers
 SHAPES = {
-    32: ((6, 4, 1.0), (8, 3, 1.0), (10, 2, 0.86), (4, 4, 0.85), (14, 1, 0.5), (1, 4, 0.25)),
+    32: ((6, 4, 1.0), (8, 3, 1.0), (10, 2, 0.82), (4, 4, 0.85), (10, 1, 0.55), (1, 4, 0.25)),
     16: ((4, 3, 1.0), (6, 2, 1.0), (2, 4, 0.8), (10, 1, 0.6), (1, 4, 0.4)),
 }
 NARROW = 8  # output channels of a group up to which outputs, not channels, are put in lanes
@@ -54,7 +54,7 @@ def tile_for(dtype, rows: int, columns: int) -> Tile:
         mr, vectors, use = shape
         return -(-rows // mr) * mr * -(-columns // (vectors * lanes)) * vectors / use
 
-    mr, vectors, _ = min(SHAPES[16 if host().vector_bytes == 32 else 32], key=cost)
+    mr, vectors, _ = min(SHAPES[registers()], key=cost)
     return Tile(mr, vectors * lanes, lanes)
 
 
@@ -220,6 +220,16 @@ def forward(x, w, b: int, s: Shape, out) -> None:
                      s.k, images)  # fmt: skip
 
 
+def registers() -> int:
+    """Vector registers of this machine."""
+    return 16 if host().vector_bytes == 32 else 32
+
+
+def rows_for(columns: int) -> int:
+    """Rows whose sums of `columns` channels stay in registers, with all they are made of; pointers are few as well."""
+    return max(1, min((registers() - 2 - columns) // (columns + 1), 11 - columns))
+
+
 def depthwise(y: int, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets, w_channel: int, bias: int, channels: int,
               per: int, images: int) -> None:  # fmt: skip
     """`channels` outputs of one input channel each, as `convolve`."""
@@ -241,8 +251,10 @@ def convolve(y: int, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets
     d, xs = w._dtype, src.strides
     step, unit = apart[2] if apart[2] in (1, 2) else 0, y_steps[2] == 1
     if columns <= NARROW:
-        k = K.narrow((d, d, d, d, dt.int64, dt.int64), mr=columns, step=step, unit=unit, bias_rows=bool(bias))
-        block = max(1, min(out[1], 65536 // max(1, columns * depth * out[2])))
+        high = rows_for(columns)
+        k = K.narrow((d, d, d, d, dt.int64, dt.int64), mr=columns, high=high, lanes=vector(d), step=step, unit=unit,
+                     bias_rows=bool(bias))  # fmt: skip
+        block = -(-max(1, min(out[1], 65536 // max(1, columns * depth * out[2]))) // high) * high
         blocks = -(-out[1] // block)
         work = block * columns * depth * out[2]
         k(groups * images * out[0] * blocks, max(1, 65536 // work), y, src.ptr, w._ptr, bias or w._ptr, taps_at._ptr,
@@ -344,7 +356,7 @@ def grad_weight(g, x, s: Shape, out) -> None:
         images = min(step, s.n - first)
         src = window(x, s.dims, low, high, s.size, first, images)
         part = out if first == 0 else hooks.empty(out._shape, out._dtype)
-        (depthwise_weight if s.depthwise else weight_product)(g, src, s, part, first, images)
+        (narrow_weight if s.co // s.groups <= NARROW else weight_product)(g, src, s, part, first, images)
         if first:
             out.add_(part)
 
@@ -366,14 +378,16 @@ def weight_product(g, src: Source, s: Shape, out, first: int, images: int) -> No
     p.run(out._ptr, src.ptr, b.ptr, 0, rows, steps, rows)
 
 
-def depthwise_weight(g, src: Source, s: Shape, out, first: int, images: int) -> None:
-    """One input channel per group: sums of products, positions in lanes."""
+def narrow_weight(g, src: Source, s: Shape, out, first: int, images: int) -> None:
+    """Few output channels a group: sums of products, positions in lanes."""
     d, xs, gs = g._dtype, src.strides, strides5(g, s.dims)
-    taps = math.prod(s.taps)
-    steps = grid(*((t, e * v) for t, e, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
+    cg, mg = s.ci // s.groups, s.co // s.groups
     apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
-    k = K.depthwise_weight((d, d, d, dt.int64), few=divisor(taps), lanes=vector(d),
-                           step=apart[2] if apart[2] in (1, 2) else 0, unit=gs[4] == 1)  # fmt: skip
-    work = images * math.prod(s.out) * taps
-    k(s.co, max(1, 32768 // work), out._ptr, g._ptr + first * gs[0] * d.itemsize, src.ptr, steps._ptr, taps, s.co // s.groups,
-      images, *s.out, *gs, *xs[:2], *apart)  # fmt: skip
+    steps = grid((cg, xs[1]), *((t, e * v) for t, e, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
+    few = min(s.k, rows_for(mg))
+    blocks = -(-s.k // few)
+    k = K.narrow_weight((d, d, d, dt.int64), mr=mg, few=few, lanes=vector(d), step=apart[2] if apart[2] in (1, 2) else 0,
+                        unit=gs[4] == 1)  # fmt: skip
+    work = images * math.prod(s.out) * few * mg
+    k(s.groups * blocks, max(1, 32768 // work), out._ptr, g._ptr + first * gs[0] * d.itemsize, src.ptr, steps._ptr, s.k, blocks,
+      images, *s.out, mg * gs[1], *gs, xs[0], cg * xs[1], *apart)  # fmt: skip

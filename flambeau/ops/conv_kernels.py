@@ -154,9 +154,9 @@ def write(k, out, tile, shift, places, r, rows_left, columns_left, y_column, nr:
 @kernel
 def narrow(k, y: Ptr, x: Ptr, w: Ptr, bias: Ptr, steps: Ptr, w_steps: Ptr, columns: Int, depth: Int, images: Int, blocks: Int,
            block: Int, od: Int, oh: Int, ow: Int, x_image: Int, x_group: Int, xd: Int, xh: Int, xw: Int, w_group: Int,
-           w_column: Int, y_image: Int, y_group: Int, y_column: Int, yd: Int, yh: Int, yw: Int, *, mr: int, step: int,
-           unit: bool, bias_rows: bool):  # fmt: skip
-    """A convolution of few output channels: `mr` of them at a time, outputs along a row in lanes, straight from x.
+           w_column: Int, y_image: Int, y_group: Int, y_column: Int, yd: Int, yh: Int, yw: Int, *, mr: int, high: int,
+           lanes: int, step: int, unit: bool, bias_rows: bool):  # fmt: skip
+    """A convolution of few output channels: `mr` of them and `high` rows at a time, outputs along a row in lanes.
 
     A task is `block` rows of outputs of one image, group and depth. step: xw where it is 1 or 2 (0: any).
     """
@@ -168,22 +168,34 @@ def narrow(k, y: Ptr, x: Ptr, w: Ptr, bias: Ptr, steps: Ptr, w_steps: Ptr, colum
         weights, planes = w.at(g * w_group), x.at(n * x_image + g * x_group + d * xd)
         results = y.at(n * y_image + g * y_group + d * yd)
         with k.seq(0, columns, mr) as c:
-            rows = [k.pointer(weights.at(E.minimum(c + i, columns - 1) * w_column)) for i in range(mr)]
-            outs = [k.pointer(results.at(E.minimum(c + i, columns - 1) * y_column)) for i in range(mr)]
-            with k.seq(hb * block, E.minimum(hb * block + block, oh)) as h:
-                source = k.pointer(planes.at(h * xh))
-                with k.vector(ow, unroll=2 if step == 1 else 1) as j:
-                    sums = [k.var(E.const(0, acc), acc) for _ in range(mr)]
-                    lane = j * step if step else j * xw
-                    with k.seq(depth) as p:
-                        value, place = E.cast(source[steps[p] + lane], acc), w_steps[p]
-                        for i in range(mr):
-                            sums[i].set(E.fma(value, rows[i][place], sums[i].get()))
-                    for i in range(mr):
-                        total = sums[i].get()
-                        if bias_rows:
-                            total = total + E.cast(bias[g * columns + E.minimum(c + i, columns - 1)], acc)
-                        outs[i][h * yh + (j if unit else j * yw)] = total
+            at = [E.minimum(c + i, columns - 1) for i in range(mr)]
+            factors = [k.pointer(weights.at(i * w_column)) for i in at]
+            last = E.minimum(hb * block + block, oh) - 1
+            with k.seq(hb * block, last + 1, high) as h:  # rows past the last repeat it
+                rows = [E.minimum(h + r, last) for r in range(high)]
+                sources = [k.pointer(planes.at(r * xh)) for r in rows]
+                with k.seq(0, ow, lanes) as q, k.lanes(lanes) as j:
+                    lane, target = q * xw + (j * step if step else j * xw), q * yw + (j if unit else j * yw)
+
+                    def put(where=None, at=at, factors=factors, rows=rows, sources=sources, lane=lane, target=target):
+                        sums = [[k.var(E.const(0, acc), acc) for _ in range(mr)] for _ in range(high)]
+                        with k.seq(depth) as p:
+                            place, wp = steps[p] + lane, w_steps[p]
+                            values = [E.cast(source.load(place, where=where), acc) for source in sources]
+                            for i, factor in enumerate(factors):
+                                f = factor[wp]
+                                for value, row in zip(values, sums, strict=True):
+                                    row[i].set(E.fma(value, f, row[i].get()))
+                        for r, row in zip(rows, sums, strict=True):
+                            for i, total in zip(at, row, strict=True):
+                                v = total.get() + E.cast(bias[g * columns + i], acc) if bias_rows else total.get()
+                                to = i * y_column + r * yh + target
+                                results.store(to, v, where=where) if where is not None else results.__setitem__(to, v)
+
+                    with k.if_(ow - q >= lanes):
+                        put()
+                    with k.else_():
+                        put(j < ow - q)
 
 
 @kernel
@@ -213,35 +225,45 @@ def depthwise(k, y: Ptr, x: Ptr, w: Ptr, bias: Ptr, steps: Ptr, w_steps: Ptr, ta
 
 
 @kernel
-def depthwise_weight(k, out: Ptr, g: Ptr, x: Ptr, steps: Ptr, taps: Int, per: Int, images: Int, od: Int, oh: Int, ow: Int,
-                     g_image: Int, g_channel: Int, gd: Int, gh: Int, gw: Int, x_image: Int, x_channel: Int, xd: Int,
-                     xh: Int, xw: Int, *, few: int, lanes: int, step: int, unit: bool):  # fmt: skip
-    """out[c, tap] = sum over images and positions of g[c] * x[c // per] displaced by the tap; `few` taps at a time."""
+def narrow_weight(k, out: Ptr, g: Ptr, x: Ptr, steps: Ptr, depth: Int, blocks: Int, images: Int, od: Int, oh: Int, ow: Int,
+                  g_group: Int, g_image: Int, g_column: Int, gd: Int, gh: Int, gw: Int, x_image: Int, x_group: Int, xd: Int,
+                  xh: Int, xw: Int, *, mr: int, few: int, lanes: int, step: int, unit: bool):  # fmt: skip
+    """out[column, p] = sum over images and positions of g[column] * x displaced by steps[p], positions in lanes.
+
+    For groups of `mr` output channels; a task is `few` steps of a group, whose sums stay in registers.
+    """
     acc = out.dtype
-    with k.parallel() as c:
-        source, grad = x.at(c // per * x_channel), g.at(c * g_channel)
-        room = k.local(few * lanes, acc)
-        with k.seq(0, taps, few) as t:
-            places = [k.pointer(source.at(steps[t + i])) for i in range(few)]
-            with k.lanes(lanes) as j:
-                sums = [k.var(E.const(0, acc), acc) for _ in range(few)]
-                with k.seq(images) as n, k.seq(od) as d, k.seq(oh) as h, k.seq(0, ow, lanes) as q:
-                    at, left = n * x_image + d * xd + h * xh + q * xw, ow - q
-                    lane = j * step if step else j * xw
+    with k.parallel() as task:
+        group = task // blocks
+        t = (task - group * blocks) * few
+        source, grad = x.at(group * x_group), g.at(group * g_group)
+        room = k.local(mr * few * lanes, acc)
+        places = [k.pointer(source.at(steps[E.minimum(t + i, depth - 1)])) for i in range(few)]
+        grads = [k.pointer(grad.at(i * g_column)) for i in range(mr)]
+        with k.lanes(lanes) as j:
+            sums = [[k.var(E.const(0, acc), acc) for _ in range(few)] for _ in range(mr)]
+            with k.seq(images) as n, k.seq(od) as d, k.seq(oh) as h, k.seq(0, ow, lanes) as q:
+                at = n * x_image + d * xd + h * xh + q * xw + (j * step if step else j * xw)
+                to = n * g_image + d * gd + h * gh + q * gw + (j if unit else j * gw)
 
-                    def add(where=None, n=n, d=d, h=h, q=q, at=at, lane=lane):
-                        gv = grad.load(n * g_image + d * gd + h * gh + q * gw + (j if unit else j * gw), where=where)
-                        for place, s in zip(places, sums, strict=True):
-                            s.set(E.fma(E.cast(place.load(at + lane, where=where), acc), E.cast(gv, acc), s.get()))
+                def add(at=at, to=to, where=None):
+                    values = [E.cast(place.load(at, where=where), acc) for place in places]
+                    for grad, row in zip(grads, sums, strict=True):
+                        gv = E.cast(grad.load(to, where=where), acc)
+                        for value, s in zip(values, row, strict=True):
+                            s.set(E.fma(value, gv, s.get()))
 
-                    with k.if_(left >= lanes):
-                        add()
-                    with k.else_():
-                        add(j < left)
-                for i, s in enumerate(sums):
-                    room[i * lanes + j] = s.get()
-            for i in range(few):
+                with k.if_(ow - q >= lanes):
+                    add()
+                with k.else_():
+                    add(where=j < ow - q)
+            for i, row in enumerate(sums):
+                for p, s in enumerate(row):
+                    room[(i * few + p) * lanes + j] = s.get()
+        for i in range(mr):
+            for p in range(few):
                 total = k.acc("add", acc)
                 with k.vector(lanes) as j:
-                    total.update(room[i * lanes + j])
-                out[c * taps + t + i] = total.value
+                    total.update(room[(i * few + p) * lanes + j])
+                with k.if_(t + p < depth):
+                    out[(group * mr + i) * depth + t + p] = total.value
