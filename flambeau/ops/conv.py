@@ -1,15 +1,21 @@
 """Convolutions of 1, 2 and 3 dimensions, their transposes, and all their gradients.
 
-Sizes and checks: conv_shape.py. How they are computed: conv_direct.py.
+Sizes and checks: conv_shape.py. How they are computed: conv_direct.py, winograd.py; how that is remembered: conv_plan.py.
 """
 
 from __future__ import annotations
 
+import functools
+import math
+from dataclasses import replace
+
 from flambeau.core import dtypes as dt
 from flambeau.ops import conv_direct as direct
-from flambeau.ops import winograd
-from flambeau.ops.conv_shape import check_types, per_dim, shape_of
+from flambeau.ops import gemm, winograd
+from flambeau.ops.conv_plan import BIAS, FIRST, OUT, SECOND, Address, Operand, Plan
+from flambeau.ops.conv_shape import Shape, check_types, per_dim, shape_of
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
+from flambeau.runtime.threads import get_num_threads
 
 
 def computed(fn, tensors, out):
@@ -26,27 +32,66 @@ def computed(fn, tensors, out):
     raise RuntimeError(f"convolution of {d} is not supported: use float or float64 (complex: convolve the parts)")
 
 
-def forward(tensors, s, out) -> None:
-    """out = conv(x, w) + bias."""
+@functools.lru_cache(maxsize=512)
+def planned(what: str, s: Shape, d, first: tuple, second: tuple | None, bias: bool, threads: int) -> Plan:
+    """The launches of a pass ("forward", "grad_input", "grad_weight") over operands of these strides (None: contiguous)."""
+    spatial, taps, size = (v[3 - s.dims :] for v in (s.out, s.taps, s.size))
+    x, y, w = (s.n, s.ci, *size), (s.n, s.co, *spatial), (s.co, s.ci // s.groups, *taps)
+    shapes = {"forward": (y, x, w), "grad_input": (x, y, w), "grad_weight": (w, y, x)}[what]
+    out, a, b = (Operand(i, v, d, st) for i, v, st in zip((OUT, FIRST, SECOND), shapes, (None, first, second), strict=True))
+    plan = Plan()
+    way = winograd if (winograd.fits_weight if what == "grad_weight" else winograd.fits)(s) else direct
+    if what == "forward":
+        way.forward(plan, a, b, Address(BIAS) if bias else None, s, out)
+    else:
+        getattr(way, what)(plan, a, b, s, out)
+    return plan
+
+
+def is_pointwise(s: Shape) -> bool:
+    """1x1, stride 1, no padding: a plain matrix product."""
+    return math.prod(s.taps) == 1 and s.stride == (1, 1, 1) and s.pad == (0, 0, 0) and s.groups == 1
+
+
+def forward(tensors, s: Shape, y) -> None:
+    """y = conv(x, w) + bias."""
     x, w, bias = tensors
-    if bias is not None and not bias._dense:
-        bias = bias.contiguous()
-    way = winograd if winograd.fits(s) else direct
-    way.forward(x, w if w._dense else w.contiguous(), 0 if bias is None else bias._ptr, s, out)
+    b = 0 if bias is None else (bias if bias._dense else (bias := bias.contiguous()))._ptr
+    if is_pointwise(s) and x._dense:
+        hw = math.prod(s.size)
+        gemm.product(y._ptr, w._ptr, x._ptr, s.co, hw, s.ci, w._strides[:2], (hw, 1), (hw, 1),
+                     (y._dtype, w._dtype, x._dtype), s.n, (0, s.ci * hw, s.co * hw), b, "row" if b else "")  # fmt: skip
+        return
+    w = w if w._dense else w.contiguous()
+    plan = planned("forward", s, x._dtype, x._strides, None, b != 0, get_num_threads())
+    plan.run(y._ptr, x._ptr, w._ptr, b)
 
 
-def grad_input(tensors, s, out) -> None:
-    """out = d loss / d x from g and w."""
+def grad_input(tensors, s: Shape, gx) -> None:
+    """gx = d loss / d x from g = d loss / d y and w."""
     g, w = tensors
-    way = winograd if winograd.fits(s) else direct
-    way.grad_input(g, w if w._dense else w.contiguous(), s, out)
+    if is_pointwise(s) and g._dense:
+        hw = math.prod(s.size)
+        gemm.product(gx._ptr, w._ptr, g._ptr, s.ci, hw, s.co, (w._strides[1], w._strides[0]), (hw, 1), (hw, 1),
+                     (gx._dtype, w._dtype, g._dtype), s.n, (0, s.co * hw, s.ci * hw))  # fmt: skip
+        return
+    if direct.has_gaps(s):
+        gx.zero_()
+    w = w if w._dense else w.contiguous()
+    planned("grad_input", s, g._dtype, g._strides, None, False, get_num_threads()).run(gx._ptr, g._ptr, w._ptr, 0)
 
 
-def grad_weight(tensors, s, out) -> None:
-    """out = d loss / d w from g and x."""
+def grad_weight(tensors, s: Shape, gw) -> None:
+    """gw = d loss / d w from g = d loss / d y and x; some images at a time where there are too many."""
     g, x = tensors
-    way = winograd if winograd.fits_weight(s) else direct
-    way.grad_weight(g, x, s, out)
+    step = direct.weight_images(s, x._dtype)
+    for first in range(0, s.n, step):
+        now = s if step >= s.n else replace(s, n=min(step, s.n - first))
+        part = gw if first == 0 else hooks.empty(gw._shape, gw._dtype)
+        starts = [t._ptr + first * t._strides[0] * t._dtype.itemsize for t in (g, x)]
+        planned("grad_weight", now, x._dtype, g._strides, x._strides, False, get_num_threads()).run(part._ptr, *starts, 0)
+        if first:
+            gw.add_(part)
 
 
 # ops ----------------------------------------------------------------------------------------------

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from flambeau.codegen.target import host
 from flambeau.core import dtypes as dt
 from flambeau.ops import conv_kernels as K
-from flambeau.ops import gemm
+from flambeau.ops.conv_plan import Address, Plan
 from flambeau.ops.conv_shape import Shape, strides5
 from flambeau.ops.record import hooks
-from flambeau.runtime import memory
 from flambeau.runtime.threads import get_num_threads
 
 LIMIT = 48 << 20  # bytes of padded copies and packed gradients held at a time
@@ -88,44 +87,44 @@ def sums(counts: int, stride: int, displacements: tuple):
 # operands -----------------------------------------------------------------------------------------
 @dataclass
 class Source:
-    """Memory that holds every element a product reads: address, strides (image, channel, d, h, w), what keeps it."""
+    """Memory that holds every element a product reads: address, strides (image, channel, d, h, w)."""
 
-    ptr: int
+    ptr: Address
     strides: tuple
-    keep: object
 
 
-def window(x, dims: int, low: tuple, high: tuple, size: tuple, first: int, images: int) -> Source:
+def window(plan: Plan, x, dims: int, low: tuple, high: tuple, size: tuple, first: int, images: int) -> Source:
     """x's images over [low, high) of each dimension: x itself where that lies inside, else a copy with zeros around."""
     st, d, channels = strides5(x, dims), x._dtype, x._shape[1]
     start = x._ptr + first * st[0] * d.itemsize
     if all(a >= 0 and b <= n for a, b, n in zip(low, high, size, strict=True)):
         inside = sum(a * s for a, s in zip(low, st[2:], strict=True))
-        return Source(start + inside * d.itemsize, st, x)
+        return Source(start + inside * d.itemsize, st)
     depth, height, width = (b - a for a, b in zip(low, high, strict=True))
-    storage = memory.allocate(images * channels * depth * height * width * d.itemsize)
+    copy = plan.scratch(images * channels * depth * height * width * d.itemsize)
     last = st[1] == 1 and st[4] == channels  # channels last: a row is one row of width * channels
     c, m = (1, channels) if last else (channels, 1)
-    K.pad((d, d), unit=st[4] == m)(
-        images * c, max(1, 16384 // (depth * height * width * m)), storage.ptr, start, depth, height, width * m, c, size[0],
+    plan.launch(
+        K.pad((d, d), unit=st[4] == m), images * c, max(1, 16384 // (depth * height * width * m)), copy, start, depth, height, width * m, c, size[0],
         size[1], size[2] * m, st[0], st[1], st[2], st[3], 1 if last else st[4], low[0], low[1], low[2] * m,
     )  # fmt: skip
     row = width * m
     plane = depth * height * row
     strides = (plane * c, 1 if last else plane, height * row, row, m)
-    return Source(storage.ptr, strides, storage)
+    return Source(copy, strides)
 
 
-def packed(src, d, offsets, depth: int, columns: int, column: int, images: int, image: int, groups: int, group: int,
-           tile: Tile, how: str):  # fmt: skip
+def packed(plan: Plan, src: Address, d, offsets, depth: int, columns: int, column: int, images: int, image: int, groups: int, group: int,
+           tile: Tile, how: str) -> Address:  # fmt: skip
     """Panels of the right factor; see conv_kernels.pack."""
     panels = -(-columns // tile.nr)
-    storage = memory.allocate(groups * panels * images * depth * tile.nr * d.itemsize)
-    K.pack((d, d, dt.int64), nr=tile.nr, lanes=tile.lanes, how=how)(
-        groups * panels * images, max(1, 16384 // (depth * tile.nr)), storage.ptr, src, offsets._ptr, depth, columns, column,
+    room = plan.scratch(groups * panels * images * depth * tile.nr * d.itemsize)
+    plan.launch(
+        K.pack((d, d, dt.int64), nr=tile.nr, lanes=tile.lanes, how=how), groups * panels * images,
+        max(1, 16384 // (depth * tile.nr)), room, src, offsets, depth, columns, column,
         images, panels, image, group,
     )  # fmt: skip
-    return storage
+    return room
 
 
 @dataclass
@@ -144,8 +143,8 @@ class Product:
     y: tuple  # group, image, column
     dense: bool
 
-    def run(self, y: int, x: int, b: int, bias: int, rows, steps, places) -> None:
-        """Launch with addresses and tables."""
+    def launch(self, plan: Plan, y: Address, x: Address, b: Address, bias: Address | None, rows, steps, places) -> None:
+        """Plan it, with addresses and tables."""
         d, t, threads = self.d, self.tile, get_num_threads()
         high = -(-self.count // t.mr) * t.mr
         block = min(high, t.mr * TILES)
@@ -164,13 +163,15 @@ class Product:
         steps_once = min(self.depth, self.table)
         chunk = -(-steps_once // -(-steps_once // CHUNK))
         room = together * block * t.nr + t.lanes * t.nr
-        scratch = memory.allocate(room * threads * d.itemsize)
+        scratch = plan.scratch(room * threads * d.itemsize)
         k = K.product((d, d, d, d, dt.int64, dt.int64, dt.int64, d), mr=t.mr, nr=t.nr, lanes=t.lanes, bias_rows=bool(bias),
                       dense=self.dense)  # fmt: skip
         work = together * block * t.nr * self.depth
-        k(tasks(), max(1, 65536 // work), y, x, b, bias or b, rows._ptr, steps._ptr, places._ptr, scratch.ptr, self.columns,
+        plan.launch(
+            k, tasks(), max(1, 65536 // work), y, x, b, bias or b, rows, steps, places, scratch, self.columns,
           self.count, self.depth, self.table, chunk, self.images, together, block, t.nr, image_blocks, row_blocks, panels,
-          room, *self.x, panels * self.depth * t.nr, *self.y)  # fmt: skip
+          room, *self.x, panels * self.depth * t.nr, *self.y,
+        )  # fmt: skip
 
 
 def images_at_once(s: Shape, per_image: int, itemsize: int) -> int:
@@ -178,7 +179,6 @@ def images_at_once(s: Shape, per_image: int, itemsize: int) -> int:
     return max(1, min(s.n, LIMIT // max(1, per_image * itemsize)))
 
 
-@functools.lru_cache(maxsize=512)
 def reach(s: Shape) -> tuple[tuple, tuple]:
     """The first and one past the last input index a forward pass reads, per dimension."""
     low = tuple(-p for p in s.pad)
@@ -188,19 +188,8 @@ def reach(s: Shape) -> tuple[tuple, tuple]:
 
 
 # forward ------------------------------------------------------------------------------------------
-def is_pointwise(s: Shape) -> bool:
-    """1x1, stride 1, no padding: a plain matrix product."""
-    return math.prod(s.taps) == 1 and s.stride == (1, 1, 1) and s.pad == (0, 0, 0) and s.groups == 1
-
-
-def forward(x, w, b: int, s: Shape, out) -> None:
-    """out = conv(x, w) + the bias at an address (0: none) into a contiguous tensor; w is contiguous."""
-    if is_pointwise(s) and x._dense:
-        hw = math.prod(s.size)
-        st = (hw, 1)
-        gemm.product(out._ptr, w._ptr, x._ptr, s.co, hw, s.ci, (w._strides[0], w._strides[1]), st, st,
-                     (out._dtype, w._dtype, x._dtype), s.n, (0, s.ci * hw, s.co * hw), b, "row" if b else "")  # fmt: skip
-        return
+def forward(plan: Plan, x, w, bias: Address | None, s: Shape, out) -> None:
+    """out = conv(x, w) + bias; w and out are contiguous."""
     low, high = reach(s)
     cg, mg = s.ci // s.groups, s.co // s.groups
     st = strides5(out, s.dims)
@@ -208,16 +197,16 @@ def forward(x, w, b: int, s: Shape, out) -> None:
     step = images_at_once(s, s.ci * math.prod(whole), x._dtype.itemsize)
     for first in range(0, s.n, step):
         images = min(step, s.n - first)
-        src = window(x, s.dims, low, high, s.size, first, images)
+        src = window(plan, x, s.dims, low, high, s.size, first, images)
         xs = src.strides
         apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
         taps_at = grid((cg, xs[1]), *((t, d * v) for t, d, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
         start, offsets = out._ptr + first * st[0] * out._dtype.itemsize, grid((s.k, 1))
         if s.depthwise:
-            depthwise(start, st, s.out, st[2:], src, apart, taps_at, w, offsets, s.k, b, s.co, mg, images)
+            depthwise(plan, start, st, s.out, st[2:], src, apart, taps_at, w, offsets, s.k, bias, s.co, mg, images)
         else:
-            convolve(start, st, s.out, st[2:], src, apart, taps_at, w, offsets, (mg * s.k, s.k), b, s.groups, mg, cg * xs[1],
-                     s.k, images)  # fmt: skip
+            convolve(plan, start, st, s.out, st[2:], src, apart, taps_at, w, offsets, (mg * s.k, s.k), bias, s.groups, mg,
+                     cg * xs[1], s.k, images)  # fmt: skip
 
 
 def registers() -> int:
@@ -230,14 +219,16 @@ def rows_for(columns: int) -> int:
     return max(1, min((registers() - 2 - columns) // (columns + 1), 11 - columns))
 
 
-def depthwise(y: int, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets, w_channel: int, bias: int, channels: int,
-              per: int, images: int) -> None:  # fmt: skip
+def depthwise(plan: Plan, y: Address, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets, w_channel: int,
+              bias: Address | None, channels: int, per: int, images: int) -> None:  # fmt: skip
     """`channels` outputs of one input channel each, as `convolve`."""
     d, xs, taps = w._dtype, src.strides, taps_at._numel
     k = K.depthwise((d, d, d, d, dt.int64, dt.int64), few=divisor(taps), step=apart[2] if apart[2] in (1, 2) else 0,
                     unit=y_steps[2] == 1, bias_rows=bool(bias))  # fmt: skip
-    k(images * channels, max(1, 32768 // (math.prod(out) * taps)), y, src.ptr, w._ptr, bias or w._ptr, taps_at._ptr,
-      w_offsets._ptr, taps, channels, per, *out, *xs[:2], *apart, w_channel, *st[:2], *y_steps)  # fmt: skip
+    plan.launch(
+      k, images * channels, max(1, 32768 // (math.prod(out) * taps)), y, src.ptr, w._ptr, bias or w._ptr, taps_at,
+      w_offsets, taps, channels, per, *out, *xs[:2], *apart, w_channel, *st[:2], *y_steps,
+    )  # fmt: skip
 
 
 def divisor(taps: int) -> int:
@@ -245,8 +236,8 @@ def divisor(taps: int) -> int:
     return max(n for n in range(1, 10) if taps % n == 0)
 
 
-def convolve(y: int, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets, w_strides, bias: int, groups: int,
-             columns: int, x_group: int, depth: int, images: int) -> None:  # fmt: skip
+def convolve(plan: Plan, y: Address, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets, w_strides,
+             bias: Address | None, groups: int, columns: int, x_group: int, depth: int, images: int) -> None:  # fmt: skip
     """One product of patches of src with w: outputs `out`, `apart` in src and `y_steps` in y; w_strides (group, column)."""
     d, xs = w._dtype, src.strides
     step, unit = apart[2] if apart[2] in (1, 2) else 0, y_steps[2] == 1
@@ -257,128 +248,110 @@ def convolve(y: int, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets
         block = -(-max(1, min(out[1], 65536 // max(1, columns * depth * out[2]))) // high) * high
         blocks = -(-out[1] // block)
         work = block * columns * depth * out[2]
-        k(groups * images * out[0] * blocks, max(1, 65536 // work), y, src.ptr, w._ptr, bias or w._ptr, taps_at._ptr,
-          w_offsets._ptr, columns, depth, images, blocks, block, *out, xs[0], x_group, *apart, *w_strides, st[0],
-          columns * st[1], st[1], *y_steps)  # fmt: skip
+        plan.launch(
+          k, groups * images * out[0] * blocks, max(1, 65536 // work), y, src.ptr, w._ptr, bias or w._ptr, taps_at,
+          w_offsets, columns, depth, images, blocks, block, *out, xs[0], x_group, *apart, *w_strides, st[0],
+          columns * st[1], st[1], *y_steps,
+        )  # fmt: skip
         return
     count = math.prod(out)
     tile = tile_for(d, count, columns)
     how = "turn" if w_strides[1] == depth else "unit" if w_strides[1] == 1 else "any"
-    b = packed(w._ptr, d, w_offsets, depth, columns, w_strides[1], 1, 0, groups, w_strides[0], tile, how)
+    b = packed(plan, w._ptr, d, w_offsets, depth, columns, w_strides[1], 1, 0, groups, w_strides[0], tile, how)
     dense = y_steps == (out[1] * out[2], out[2], 1)
     p = Product(d, tile, groups, columns, count, depth, depth, images, (xs[0], 0, x_group), (columns * st[1], st[0], st[1]), dense)
-    p.run(y, src.ptr, b.ptr, bias, grid(*zip(out, apart, strict=True)), taps_at, grid(*zip(out, y_steps, strict=True)))
+    p.launch(plan, y, src.ptr, b, bias, grid(*zip(out, apart, strict=True)), taps_at, grid(*zip(out, y_steps, strict=True)))
 
 
 # gradient of the input ----------------------------------------------------------------------------
 def residues(size: int, out: int, taps: int, stride: int, pad: int, dilation: int):
-    """Per residue class of one dimension: (first input index, count, first v, ((tap, displacement), ...)).
+    """Per residue class of one dimension: (first input index, count, first v, [(tap, displacement)]).
 
     Inputs first + i * stride are reached from outputs v + i - displacement by the taps of the class.
     """
     classes = []
     for b in range(stride):
-        ts = tuple((t, t * dilation // stride) for t in range(taps) if t * dilation % stride == b)
+        ts = [(t, t * dilation // stride) for t in range(taps) if t * dilation % stride == b]
         first = (b - pad) % stride
         classes.append((first, len(range(first, size, stride)), (first + pad - b) // stride, ts))
     return classes
 
 
-def grad_input(g, w, s: Shape, out) -> None:
-    """out = d loss / d x, given g = d loss / d y and contiguous w; every element of `out` is written."""
-    if is_pointwise(s) and g._dense:
-        hw = math.prod(s.size)
-        st = (hw, 1)
-        gemm.product(out._ptr, w._ptr, g._ptr, s.ci, hw, s.co, (w._strides[1], w._strides[0]), st, st,
-                     (out._dtype, w._dtype, g._dtype), s.n, (0, s.co * hw, s.ci * hw))  # fmt: skip
+@functools.lru_cache(maxsize=512)
+def has_gaps(s: Shape) -> bool:
+    """True if some inputs reach no output: their gradient is 0, and `grad_input` leaves them out."""
+    return any(not c[3] for v in zip(s.size, s.out, s.taps, s.stride, s.pad, s.dilation, strict=True) for c in residues(*v))
+
+
+def grad_input(plan: Plan, g, w, s: Shape, out) -> None:
+    """out = d loss / d x, given g = d loss / d y; w and out are contiguous. Every element of `out` is written, save gaps."""
+    per_dim = [residues(*v) for v in zip(s.size, s.out, s.taps, s.stride, s.pad, s.dilation, strict=True)]
+    per_dim = [[c for c in cs if c[1] and c[3]] for cs in per_dim]
+    if not all(per_dim):
         return
-    gaps, classes, low, high = all_classes(s)
-    if gaps:
-        out.zero_()
-    if not classes:
-        return
+    low = tuple(min(v - e for _, _, v, ts in cs for _, e in ts) for cs in per_dim)
+    high = tuple(max(v + n - e for _, n, v, ts in cs for _, e in ts) for cs in per_dim)
     whole = tuple(b - a for a, b in zip(low, high, strict=True))
     step = images_at_once(s, s.co * math.prod(whole), g._dtype.itemsize)
     for first in range(0, s.n, step):
-        src = window(g, s.dims, low, high, s.out, first, min(step, s.n - first))
-        for one in classes:
-            grad_input_class(src, w, s, out, one, low, first, min(step, s.n - first))
+        src = window(plan, g, s.dims, low, high, s.out, first, min(step, s.n - first))
+        for classes in itertools.product(*per_dim):
+            grad_input_class(plan, src, w, s, out, classes, low, first, min(step, s.n - first))
 
 
-@functools.lru_cache(maxsize=512)
-def all_classes(s: Shape) -> tuple:
-    """(some inputs reach no output, the residue classes of all dimensions, what of g they read: low, high)."""
-    per_dim = [residues(*v) for v in zip(s.size, s.out, s.taps, s.stride, s.pad, s.dilation, strict=True)]
-    gaps = any(not c[3] for cs in per_dim for c in cs)
-    per_dim = [[c for c in cs if c[1] and c[3]] for cs in per_dim]
-    if not all(per_dim):
-        return gaps, (), (), ()
-    low = tuple(min(v - e for _, _, v, ts in cs for _, e in ts) for cs in per_dim)
-    high = tuple(max(v + n - e for _, n, v, ts in cs for _, e in ts) for cs in per_dim)
-    return gaps, tuple(itertools.product(*per_dim)), low, high
-
-
-@functools.lru_cache(maxsize=512)
-def class_plan(s: Shape, classes, low, st: tuple, gs: tuple) -> tuple:
-    """(first output element, counts, steps between outputs, displacements of the taps in g, their places in w)."""
+def grad_input_class(plan: Plan, src: Source, w, s: Shape, out, classes, low, first: int, images: int) -> None:
+    """The inputs of one residue class: a stride-1 convolution of g with the taps of that class."""
     cg, mg, total = s.ci // s.groups, s.co // s.groups, math.prod(s.taps)
+    st, gs = strides5(out, s.dims), src.strides
     begin = sum((c[2] - a) * v for c, a, v in zip(classes, low, gs[2:], strict=True))
     taps, picks = [], []
     for combo in itertools.product(*[c[3] for c in classes]):
         taps.append(begin - sum(e * v for (_, e), v in zip(combo, gs[2:], strict=True)))
         picks.append((combo[0][0] * s.taps[1] + combo[1][0]) * s.taps[2] + combo[2][0])
-    base = sum(c[0] * v for c, v in zip(classes, st[2:], strict=True))
+    base = sum(c[0] * v for c, v in zip(classes, st[2:], strict=True)) + first * st[0]
     y_steps = tuple(v * n for v, n in zip(st[2:], s.stride, strict=True))
-    return base, tuple(c[1] for c in classes), y_steps, sums(mg, gs[1], tuple(taps)), sums(mg, cg * total, tuple(picks))
-
-
-def grad_input_class(src: Source, w, s: Shape, out, classes, low, first: int, images: int) -> None:
-    """The inputs of one residue class: a stride-1 convolution of g with the taps of that class."""
-    cg, mg, total = s.ci // s.groups, s.co // s.groups, math.prod(s.taps)
-    st, gs = strides5(out, s.dims), src.strides
-    base, counts, y_steps, taps_at, offsets = class_plan(s, classes, low, st, gs)
-    start = out._ptr + (base + first * st[0]) * out._dtype.itemsize
+    start, counts = out._ptr + base * out._dtype.itemsize, tuple(c[1] for c in classes)
+    taps_at, offsets = sums(mg, gs[1], tuple(taps)), sums(mg, cg * total, tuple(picks))
     if s.depthwise and mg == 1:
-        depthwise(start, st, counts, y_steps, src, gs[2:], taps_at, w, offsets, total, 0, s.ci, 1, images)
+        depthwise(plan, start, st, counts, y_steps, src, gs[2:], taps_at, w, offsets, total, None, s.ci, 1, images)
     else:
-        convolve(start, st, counts, y_steps, src, gs[2:], taps_at, w, offsets, (mg * cg * total, total), 0, s.groups, cg,
-                 mg * gs[1], taps_at._numel, images)  # fmt: skip
+        convolve(plan, start, st, counts, y_steps, src, gs[2:], taps_at, w, offsets, (mg * cg * total, total), None, s.groups,
+                 cg, mg * gs[1], mg * len(taps), images)  # fmt: skip
 
 
 # gradient of the weight ---------------------------------------------------------------------------
-def grad_weight(g, x, s: Shape, out) -> None:
-    """out = d loss / d w (contiguous, (co, ci / groups, *taps))."""
+@functools.lru_cache(maxsize=512)
+def weight_images(s: Shape, d) -> int:
+    """How many images' gradients of the weight are worked out together."""
     low, high = reach(s)
-    whole = tuple(b - a for a, b in zip(low, high, strict=True))
-    count = math.prod(s.out)
-    step = images_at_once(s, s.ci * math.prod(whole) + s.co * count, x._dtype.itemsize)
-    for first in range(0, s.n, step):
-        images = min(step, s.n - first)
-        src = window(x, s.dims, low, high, s.size, first, images)
-        part = out if first == 0 else hooks.empty(out._shape, out._dtype)
-        (narrow_weight if s.co // s.groups <= NARROW else weight_product)(g, src, s, part, first, images)
-        if first:
-            out.add_(part)
+    copied = math.prod(b - a for a, b in zip(low, high, strict=True))
+    return images_at_once(s, s.ci * copied + s.co * math.prod(s.out), d.itemsize)
 
 
-def weight_product(g, src: Source, s: Shape, out, first: int, images: int) -> None:
+def grad_weight(plan: Plan, g, x, s: Shape, out) -> None:
+    """out = d loss / d w (contiguous, (co, ci / groups, *taps))."""
+    src = window(plan, x, s.dims, *reach(s), s.size, 0, s.n)
+    (narrow_weight if s.co // s.groups <= NARROW else weight_product)(plan, g, src, s, out)
+
+
+def weight_product(plan: Plan, g, src: Source, s: Shape, out) -> None:
     """(channel, tap) as rows, output channels as columns, positions as steps."""
     d, xs, gs = g._dtype, src.strides, strides5(g, s.dims)
     cg, mg, count = s.ci // s.groups, s.co // s.groups, math.prod(s.out)
     tile = tile_for(d, s.k, mg)
     dense = gs[2:] == (s.out[1] * s.out[2], s.out[2], 1)
-    b = packed(g._ptr + first * gs[0] * d.itemsize, d, grid(*zip(s.out, gs[2:], strict=True)), count, mg, gs[1], images,
+    b = packed(plan, g._ptr, d, grid(*zip(s.out, gs[2:], strict=True)), count, mg, gs[1], s.n,
                gs[0], s.groups, mg * gs[1], tile, "turn" if dense else "unit" if gs[1] == 1 else "any")  # fmt: skip
-    together = max(1, min(images, 4 * CHUNK // count))
+    together = max(1, min(s.n, 4 * CHUNK // count))
     apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
     steps = grid((together, xs[0]), *zip(s.out, apart, strict=True))
     rows = grid((cg, xs[1]), *((t, e * v) for t, e, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
-    p = Product(d, tile, s.groups, mg, s.k, images * count, together * count, 1, (0, together * xs[0], cg * xs[1]),
+    p = Product(d, tile, s.groups, mg, s.k, s.n * count, together * count, 1, (0, together * xs[0], cg * xs[1]),
                 (mg * s.k, 0, s.k), True)  # fmt: skip
-    p.run(out._ptr, src.ptr, b.ptr, 0, rows, steps, rows)
+    p.launch(plan, out._ptr, src.ptr, b, None, rows, steps, rows)
 
 
-def narrow_weight(g, src: Source, s: Shape, out, first: int, images: int) -> None:
+def narrow_weight(plan: Plan, g, src: Source, s: Shape, out) -> None:
     """Few output channels a group: sums of products, positions in lanes."""
     d, xs, gs = g._dtype, src.strides, strides5(g, s.dims)
     cg, mg = s.ci // s.groups, s.co // s.groups
@@ -388,6 +361,8 @@ def narrow_weight(g, src: Source, s: Shape, out, first: int, images: int) -> Non
     blocks = -(-s.k // few)
     k = K.narrow_weight((d, d, d, dt.int64), mr=mg, few=few, lanes=vector(d), step=apart[2] if apart[2] in (1, 2) else 0,
                         unit=gs[4] == 1)  # fmt: skip
-    work = images * math.prod(s.out) * few * mg
-    k(s.groups * blocks, max(1, 32768 // work), out._ptr, g._ptr + first * gs[0] * d.itemsize, src.ptr, steps._ptr, s.k, blocks,
-      images, *s.out, mg * gs[1], *gs, xs[0], cg * xs[1], *apart)  # fmt: skip
+    work = s.n * math.prod(s.out) * few * mg
+    plan.launch(
+        k, s.groups * blocks, max(1, 32768 // work), out._ptr, g._ptr, src.ptr, steps, s.k, blocks, s.n, *s.out,
+        mg * gs[1], *gs, xs[0], cg * xs[1], *apart,
+    )  # fmt: skip

@@ -7,8 +7,8 @@ import math
 
 from flambeau.ops import conv_direct as direct
 from flambeau.ops import winograd_kernels as K
+from flambeau.ops.conv_plan import Address, Plan
 from flambeau.ops.conv_shape import Shape, strides5
-from flambeau.runtime import memory
 from flambeau.runtime.threads import get_num_threads
 
 CHUNK = 64  # channels summed before a visit to memory: short chains keep the rounding as small as a direct sum's
@@ -66,7 +66,8 @@ def reading(along_row: int, along_channels: int) -> str:
     return "turn" if along_row == 1 else "unit" if along_channels == 1 else "any"
 
 
-def convolve(x, w, bias: int, out, size, result, pad, ci: int, co: int, w_strides: tuple, turned: bool) -> None:
+def convolve(plan: Plan, x, w, bias: Address | None, out, size, result, pad, ci: int, co: int, w_strides: tuple,
+             turned: bool) -> None:  # fmt: skip
     """out = 3x3 convolution of x with w, of strides (input channel, output channel), its taps turned round if `turned`."""
     d, threads, images = x._dtype, get_num_threads(), x._shape[0]
     oh, ow = result
@@ -75,40 +76,40 @@ def convolve(x, w, bias: int, out, size, result, pad, ci: int, co: int, w_stride
     lanes, panels = tile.lanes, -(-co // tile.nr)
     cp = -(-ci // lanes) * lanes
     u_point = apart(panels * ci * tile.nr, lanes, d)
-    u = memory.allocate(K.POINTS * u_point * d.itemsize)
+    u = plan.scratch(K.POINTS * u_point * d.itemsize)
     part = max(1, min(ci, 4096 // tile.nr))
     parts = -(-ci // part)
-    K.weights((d, d), nr=tile.nr, lanes=lanes, turned_round=turned)(
-        panels * parts, max(1, 1024 // (part * tile.nr)), u.ptr, w._ptr, u_point, ci, co, panels, parts, part,
-        *w_strides,
-    )  # fmt: skip
+    k = K.weights((d, d), nr=tile.nr, lanes=lanes, turned_round=turned)
+    plan.launch(k, panels * parts, max(1, 1024 // (part * tile.nr)), u, w._ptr, u_point, ci, co, panels, parts, part, *w_strides)
     most = -(-together * rows * tw // tile.mr) * tile.mr
     patch = lanes * max((2 * rows + 2) * (2 * tw + 2), 2 * rows * ow + lanes)
     v_point, m_point = apart(most * cp, lanes, d), apart(most * panels * tile.nr, lanes, d)
     room = K.POINTS * (v_point + m_point) + patch
-    scratch = memory.allocate(room * threads * d.itemsize)
+    scratch = plan.scratch(room * threads * d.itemsize)
     row_blocks = -(-th // rows)
     xn, xc, _, xh, xw = strides5(x, 2)
     yn, yc = out._strides[:2]
     chunk = -(-ci // -(-ci // CHUNK))
     k = K.convolve((d, d, d, d, d), mr=tile.mr, nr=tile.nr, lanes=lanes, how=reading(xw, xc),
                    bias_rows=bool(bias))  # fmt: skip
-    k(-(-images // together) * row_blocks, 1, out._ptr, x._ptr, u.ptr, bias or u.ptr, scratch.ptr, room, images, together, rows,
-      row_blocks, th, tw, oh, ow, *size, *pad, ci, co, cp, most, u_point, v_point, m_point, chunk, xn, xc, xh, xw, yn, yc)  # fmt: skip
+    plan.launch(
+        k, -(-images // together) * row_blocks, 1, out._ptr, x._ptr, u, bias or u, scratch, room, images, together, rows,
+        row_blocks, th, tw, oh, ow, *size, *pad, ci, co, cp, most, u_point, v_point, m_point, chunk, xn, xc, xh, xw, yn, yc,
+    )  # fmt: skip
 
 
-def forward(x, w, bias: int, s: Shape, out) -> None:
+def forward(plan: Plan, x, w, bias: Address | None, s: Shape, out) -> None:
     """out = conv(x, w) + bias into a contiguous tensor; w is contiguous."""
-    convolve(x, w, bias, out, s.size[1:], s.out[1:], s.pad[1:], s.ci, s.co, (9, s.ci * 9), False)
+    convolve(plan, x, w, bias, out, s.size[1:], s.out[1:], s.pad[1:], s.ci, s.co, (9, s.ci * 9), False)
 
 
-def grad_input(g, w, s: Shape, out) -> None:
+def grad_input(plan: Plan, g, w, s: Shape, out) -> None:
     """out = d loss / d x: a convolution of g with the taps turned round."""
     pad = tuple(2 - p for p in s.pad[1:])
-    convolve(g, w, 0, out, s.out[1:], s.size[1:], pad, s.co, s.ci, (s.ci * 9, 9), True)
+    convolve(plan, g, w, None, out, s.out[1:], s.size[1:], pad, s.co, s.ci, (s.ci * 9, 9), True)
 
 
-def grad_weight(g, x, s: Shape, out) -> None:
+def grad_weight(plan: Plan, g, x, s: Shape, out) -> None:
     """out = d loss / d w (contiguous): sums over the tiles a thread each, then brought together."""
     d, threads = x._dtype, get_num_threads()
     th, tw = (-(-o // 2) for o in s.out[1:])
@@ -123,16 +124,19 @@ def grad_weight(g, x, s: Shape, out) -> None:
     most = together * tw
     u_point, v_point, g_point = (apart(v, lanes, d) for v in (panels * high * tile.nr, x_panels * most * wide, panels * most * tile.nr))
     u_part = K.POINTS * u_point
-    u = memory.allocate(parts * u_part * d.itemsize)
+    u = plan.scratch(parts * u_part * d.itemsize)
     room = K.POINTS * (v_point + g_point) + 4 * (2 * tw + 2) * lanes
-    scratch = memory.allocate(room * threads * d.itemsize)
+    scratch = plan.scratch(room * threads * d.itemsize)
     xs, gs = ((st[:2], st[3:]) for st in (strides5(x, 2), strides5(g, 2)))
     how_x, how_g = (reading(a[1][1], a[0][1]) for a in (xs, gs))
     k = K.gradient((d, d, d, d), mr=tile.mr, nr=tile.nr, lanes=lanes, wide=wide, how_x=how_x, how_g=how_g)
-    k(parts, 1, u.ptr, x._ptr, g._ptr, scratch.ptr, room, u_part, u_point, v_point, g_point, s.n * th, share, together, th, tw,
-      *s.size[1:], *s.out[1:], *s.pad[1:], s.ci, s.co, high, panels, most, *xs[0], *xs[1], *gs[0], *gs[1])  # fmt: skip
+    plan.launch(
+        k, parts, 1, u, x._ptr, g._ptr, scratch, room, u_part, u_point, v_point, g_point, s.n * th, share, together, th, tw,
+        *s.size[1:], *s.out[1:], *s.pad[1:], s.ci, s.co, high, panels, most, *xs[0], *xs[1], *gs[0], *gs[1],
+    )  # fmt: skip
     part = max(1, min(s.ci, 4096 // tile.nr))
     blocks_of = -(-s.ci // part)
-    K.weights_back((d, d), nr=tile.nr, lanes=lanes)(
-        panels * blocks_of, 1, out._ptr, u.ptr, parts, u_part, u_point, high, s.ci, s.co, panels, blocks_of, part, 9, s.ci * 9
-    )
+    plan.launch(
+        K.weights_back((d, d), nr=tile.nr, lanes=lanes), panels * blocks_of, 1, out._ptr, u, parts, u_part, u_point, high, s.ci,
+        s.co, panels, blocks_of, part, 9, s.ci * 9,
+    )  # fmt: skip
