@@ -51,7 +51,7 @@ class Storages:
         return self.views[name]
 
 
-def read(file, make_reader, place, mapped: bool):
+def read(file, make_reader, place, mapped: bool, encoding: str):
     """The object of a file in the old format.
 
     Errors:   RuntimeError if it is no such file, or damaged
@@ -65,7 +65,7 @@ def read(file, make_reader, place, mapped: bool):
     if not data:
         raise EOFError("Ran out of input: the file is empty")
     storages = Storages(place, len(data))
-    machine = Machine(data, make_reader(storages))
+    machine = Machine(data, make_reader(storages), encoding)
     try:
         magic = machine.load()
     except UnpicklingError as e:

@@ -35,11 +35,11 @@ class Machine:
     """Runs one pickle after another from the same bytes.
 
     Args:     data: bytes-like; reader: says what names mean (`find`), calls them (`call`, `new`), fills objects
-              (`build`) and resolves references (`persistent`)
+              (`build`) and resolves references (`persistent`); encoding: of Python 2's strings ("bytes": leave them)
     """
 
-    def __init__(self, data, reader, position: int = 0):
-        self.data, self.reader, self.position = memoryview(data), reader, position
+    def __init__(self, data, reader, encoding: str = "utf-8"):
+        self.data, self.reader, self.position, self.encoding = memoryview(data), reader, 0, encoding
 
     def load(self):
         """The object of the next pickle.
@@ -213,8 +213,17 @@ class Machine:
         self.stack.append(bytes(self.take(self.number(form))).decode("utf-8", "surrogatepass"))
 
     @opcode(pickle.SHORT_BINSTRING)
-    def _string1(self):  # Python 2's str
-        self.stack.append(bytes(self.take(self.number("<B"))).decode("utf-8"))
+    def _string1(self):
+        self.string(self.number("<B"))
+
+    @opcode(pickle.BINSTRING)
+    def _string4(self):
+        self.string(self.number("<i"))
+
+    def string(self, length: int) -> None:
+        """Push a str of Python 2."""
+        raw = bytes(self.take(length))
+        self.stack.append(raw if self.encoding == "bytes" else raw.decode(self.encoding))
 
     @opcode(pickle.SHORT_BINBYTES)
     def _bytes1(self):

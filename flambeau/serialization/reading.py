@@ -124,13 +124,13 @@ def inert_function(module: str, name: str):
     return getattr(functional, name) if module == "torch.nn.functional" and name in functional.__all__ else None
 
 
-def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=None, **pickle_load_args):
+def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=None, encoding="utf-8"):
     """Read what save (here or in PyTorch) wrote, from a path or file object.
 
     Nothing in the file is run: it may name only what is on a list (see add_safe_globals); weights_only=False adds
     Module classes, functions of nn.functional and NumPy's arrays.
     Args:     map_location: a device, a dict of devices' names, or a function of (storage, location); mmap: the
-              storages are the file itself, read as they are used, and changes stay in memory
+              storages are the file itself, read as they are used, and changes stay in memory; encoding: of Python 2's strings
     Errors:   pickle.UnpicklingError naming what is refused; RuntimeError for damaged files
     Source:   torch.load
     """
@@ -139,29 +139,29 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=No
         if os.fspath(f).endswith(".safetensors"):
             return load_file(f, "cpu" if map_location is None else map_location)
         with open(f, "rb") as file:
-            return read(file, map_location, not trusted, bool(mmap))
+            return read(file, map_location, not trusted, bool(mmap), encoding)
     if mmap:
         raise ValueError("f must be a file path in order to use the mmap argument")
     if not hasattr(f, "read") or not hasattr(f, "seek"):
         raise AttributeError("expected 'f' to be string, path, or a file-like object with 'read' and 'seek' attributes")
-    return read(f, map_location, not trusted, False)
+    return read(f, map_location, not trusted, False, encoding)
 
 
-def read(file, map_location, weights_only: bool, mmap: bool, refused: list | None = None):
+def read(file, map_location, weights_only: bool, mmap: bool, encoding: str = "utf-8", refused: list | None = None):
     """The object of a file that is open; refused: gather the names that are not allowed instead."""
     place = placing(map_location)
     start = file.tell()
     head = file.read(4)
     file.seek(start)
     if head != b"PK\x03\x04":
-        return legacy.read(file, lambda storages: Reader(storages, weights_only), place, mmap)
+        return legacy.read(file, lambda storages: Reader(storages, weights_only), place, mmap, encoding)
     if start:  # what zipfile takes for the beginning of the archive must be the beginning
         file = io.BytesIO(file.read())
     try:
         with archive.Archive(file, place, mmap) as opened:
             reader = Reader(opened, weights_only)
             reader.refused = refused
-            return Machine(opened.pickle, reader).load()
+            return Machine(opened.pickle, reader, encoding).load()
     except UnpicklingError:
         raise
     except (zipfile.BadZipFile, EOFError, OSError, ValueError) as e:
@@ -194,6 +194,16 @@ def placing(map_location):
     return place
 
 
+def no_storages(*args):
+    """The storages of a pickle that is no checkpoint."""
+    raise UnpicklingError("load: a plain pickle has no storages")
+
+
+def load_plain(data: bytes, encoding: str = "utf-8"):
+    """What a plain pickle holds, if it is data: Python's containers, numbers and texts, and NumPy's arrays."""
+    return Machine(data, Reader(no_storages, weights_only=False), encoding).load()
+
+
 def get_unsafe_globals_in_checkpoint(f) -> list[str]:
     """The names in a file that load would refuse (see add_safe_globals).
 
@@ -202,7 +212,7 @@ def get_unsafe_globals_in_checkpoint(f) -> list[str]:
     refused: list[str] = []
     if isinstance(f, (str, os.PathLike)):
         with open(f, "rb") as file:
-            read(file, None, True, False, refused)
+            read(file, None, True, False, refused=refused)
     else:
-        read(f, None, True, False, refused)
+        read(f, None, True, False, refused=refused)
     return sorted(set(refused))

@@ -207,6 +207,7 @@ def set_array(array, state) -> None:
     """The state of an array: (version, shape, dtype, is_fortran, bytes)."""
     need(isinstance(state, tuple) and len(state) == 5, "a NumPy array without a state")
     _, shape, dtype, fortran, data = state
+    data = data.encode("latin1") if isinstance(data, str) else data  # Python 2's
     sizes = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
     need(sizes and isinstance(dtype, np.dtype) and isinstance(data, bytes), "a damaged NumPy array")
     need(math.prod(shape) * dtype.itemsize == len(data), "a NumPy array of the wrong size")

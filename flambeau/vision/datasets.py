@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import pickle
 import struct
 from pathlib import Path
 
 import numpy as np
 
 from flambeau.ops.random import Generator, randint, randn
+from flambeau.serialization.reading import load_plain
 from flambeau.tensor.interop import from_numpy
 from flambeau.utils.data import Dataset
 from flambeau.vision.transforms import pillow, to_pil_image
@@ -100,18 +100,6 @@ class FashionMNIST(MNIST):
     classes = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 
 
-class _Names(pickle.Unpickler):
-    """The CIFAR files are pickles of arrays; nothing else may be named in them."""
-
-    ALLOWED = {("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
-               ("numpy._core.multiarray", "_reconstruct")}  # fmt: skip
-
-    def find_class(self, module, name):
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"CIFAR: the file names {module}.{name}, which is not allowed")
-        return super().find_class(module, name)
-
-
 class CIFAR10(VisionDataset):
     """32x32 photographs from the python version's batches in root/cifar-10-batches-py.
 
@@ -127,8 +115,7 @@ class CIFAR10(VisionDataset):
             path = self.root / self.folder / name
             if not path.exists():
                 raise RuntimeError(f"Dataset not found: {path}. Put the files there; nothing is downloaded")
-            with open(path, "rb") as f:
-                batch = _Names(f, encoding="latin1").load()
+            batch = load_plain(path.read_bytes(), "latin1")
             images.append(batch["data"])
             self.targets += list(batch[self.key])
         self.data = np.concatenate(images).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)

@@ -48,4 +48,5 @@ def save_image(tensor, fp, format=None, **options) -> None:  # noqa: A002 - torc
     """
     from flambeau.vision.transforms import to_pil_image
 
-    to_pil_image(make_grid(tensor, **options).detach().clamp(0, 1)).save(fp, format=format)
+    pixels = make_grid(tensor, **options).detach().mul(255).add(0.5).clamp(0, 255).byte()  # rounded to the nearest
+    to_pil_image(pixels).save(fp, format=format)

@@ -115,3 +115,17 @@ def test_grid(tmp_path):
     utils.save_image(torch.rand(4, 3, 5, 5), tmp_path / "g.png")
     with PIL.open(tmp_path / "g.png") as saved:
         assert saved.size == (4 * 7 + 2, 9)
+
+
+def test_cifar_as_python_2_wrote_it(tmp_path):
+    """Protocol 2 with byte strings (BINSTRING), as the files one downloads have it."""
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    raw = np.random.default_rng(0).integers(0, 256, 2 * 3072).astype(np.uint8).tobytes()
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR(K\x01K\x02M\x00\x0c\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R"
+        b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T" + struct.pack("<i", len(raw)) + raw + b"tb"
+    )
+    (folder / "test_batch").write_bytes(b"\x80\x02}(U\x04data" + array + b"U\x06labels](K\x03K\x04eu.")
+    data = datasets.CIFAR10(tmp_path, train=False)
+    assert data.targets == [3, 4] and data.data[1, 0, 0, 0] == raw[3072]

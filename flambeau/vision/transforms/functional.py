@@ -1,0 +1,41 @@
+"""torchvision.transforms.functional: what the transforms do, as functions."""
+
+from flambeau.vision.transforms.basics import (
+    InterpolationMode,
+    center_crop,
+    convert_image_dtype,
+    crop,
+    erase,
+    five_crop,
+    get_dimensions,
+    hflip,
+    normalize,
+    pad,
+    pil_to_tensor,
+    resize,
+    resized_crop,
+    ten_crop,
+    to_pil_image,
+    to_tensor,
+    vflip,
+)
+from flambeau.vision.transforms.colours import (
+    adjust_brightness,
+    adjust_contrast,
+    adjust_hue,
+    adjust_saturation,
+    gaussian_blur,
+    invert,
+    posterize,
+    rgb_to_grayscale,
+    solarize,
+    to_grayscale,
+)
+from flambeau.vision.transforms.turning import affine, rotate
+
+__all__ = [
+    "InterpolationMode", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "affine", "center_crop",
+    "convert_image_dtype", "crop", "erase", "five_crop", "gaussian_blur", "get_dimensions", "hflip", "invert", "normalize", "pad",
+    "pil_to_tensor", "posterize", "resize", "resized_crop", "rgb_to_grayscale", "rotate", "solarize", "ten_crop", "to_grayscale",
+    "to_pil_image", "to_tensor", "vflip",
+]  # fmt: skip
