@@ -683,7 +683,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and num_samples > n:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
-    if bool((~(input.isfinite() & (input >= 0))).any()):
+    if n and not (0 <= input.amin().item() and input.amax().item() < math.inf):  # NaN wins in both, and fails
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     if bool((input.sum(-1) == 0).any()):
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
@@ -694,7 +694,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
         q = x / q
         return q.argmax(-1, True) if num_samples == 1 else q.topk(num_samples, -1)[1]
     rows = x.reshape(-1, n)
-    total = rows.to(dt.float64).cumsum(-1)
+    total = rows.cumsum(-1, dtype=dt.float64)
     total = total / total[:, -1:]
     u = hooks.empty((rows._shape[0], num_samples), dt.float64)
     uniform_into(u, 0.0, 1.0, generator)

@@ -69,24 +69,42 @@ def scan_columns(k, y: Ptr, x: Ptr, n: Int, inner: Int, blocks: Int, *, how: str
                 y[base + i * inner + j] = total.get()
 
 
-@kernel
-def scan_extreme(k, y: Ptr, at: Ptr, x: Ptr, n: Int, inner: Int, *, largest: bool):
-    """Running extremes and their (last) positions; NaN wins and stays. The launch counts (outer, inner)."""
-    with k.parallel() as t:
-        o = t // inner
-        base = o * n * inner + (t - o * inner)
-        best = k.var(x[base])
-        where = k.var(E.const(0, dt.int64), dt.int64)
-        with k.seq(n) as i:
-            v = x[base + i * inner]
-            b = best.get()
-            better = v >= b if largest else v <= b
-            if v.dtype.is_floating_point:
-                better = E.isnan(v) | (better & ~E.isnan(b))
+def follow(k, y, at, x, n, starts: list, step, largest: bool) -> None:
+    """Running extremes and their (last) positions along n elements, `step` apart, from each start; NaN wins and stays."""
+    state = [(k.var(x[base]), k.var(E.const(0, dt.int64), dt.int64)) for base in starts]
+    with k.seq(n) as i:
+        for (best, where), base in zip(state, starts, strict=True):
+            here = base + i * step
+            v, b = x[here], best.get()
+            better = E.isnan(v) | (v >= b if largest else v <= b)  # false if b alone is NaN
             best.set(E.where(better, v, b))
             where.set(E.where(better, i, where.get()))
-            y[base + i * inner] = best.get()
-            at[base + i * inner] = where.get()
+            y[here], at[here] = best.get(), where.get()
+
+
+@kernel
+def extreme_rows(k, y: Ptr, at: Ptr, x: Ptr, n: Int, inner: Int, rows: Int, *, largest: bool):
+    """Along the middle of (outer, n, inner). The launch counts groups of the rows (outer, inner)."""
+    with k.parallel() as t:
+        def starts(first, count: int) -> list:
+            numbers = [first + j for j in range(count)]
+            return [(r // inner) * (n * inner) + (r - (r // inner) * inner) for r in numbers]
+
+        first = t * TOGETHER
+        with k.if_(first + TOGETHER <= rows):
+            follow(k, y, at, x, n, starts(first, TOGETHER), inner, largest)
+        with k.else_(), k.seq(first, rows) as row:
+            follow(k, y, at, x, n, starts(row, 1), inner, largest)
+
+
+@kernel
+def extreme_columns(k, y: Ptr, at: Ptr, x: Ptr, n: Int, inner: Int, blocks: Int, *, largest: bool):
+    """The same in lanes over inner. The launch counts (outer, block of inner)."""
+    with k.parallel() as t:
+        o = t // blocks
+        lo = (t - o * blocks) * WIDTH
+        with k.vector(lo, E.minimum(lo + WIDTH, inner)) as j:
+            follow(k, y, at, x, n, [o * n * inner + j], inner, largest)
 
 
 def around(shape, dim: int) -> tuple[int, int, int]:
@@ -209,8 +227,14 @@ def extremes(name: str, input, dim, largest: bool):
     y, at = hooks.empty(x._shape, x._dtype), hooks.empty(x._shape, dt.int64)
     if x._numel:
         outer, n, inner = around(x._shape, dim) if x._shape else (1, 1, 1)
-        kernel_ = scan_extreme((x._dtype, dt.int64, x._dtype), largest=largest)
-        kernel_(outer * inner, max(1, WORK // n), y._ptr, at._ptr, x._ptr, n, inner)
+        dtypes = (x._dtype, dt.int64, x._dtype)
+        if inner >= 8:
+            blocks = -(-inner // WIDTH)
+            k = extreme_columns(dtypes, largest=largest)
+            k(outer * blocks, max(1, WORK // (n * WIDTH)), y._ptr, at._ptr, x._ptr, n, inner, blocks)
+        else:
+            k, rows = extreme_rows(dtypes, largest=largest), outer * inner
+            k(-(-rows // TOGETHER), max(1, WORK // (n * TOGETHER)), y._ptr, at._ptr, x._ptr, n, inner, rows)
     return y, at
 
 
