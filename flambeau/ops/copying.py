@@ -7,6 +7,7 @@ import math
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.core.device import device as Device
+from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, kernel
 from flambeau.ops.calling import dispatcher, result_strides
 from flambeau.ops.elementwise import SCALAR_NAMES
@@ -22,35 +23,35 @@ _move.name = "copy"
 move = dispatcher(_move)
 
 
-COLUMNS = 16
-
-
 @kernel
-def transposing(k, y: Ptr, x: Ptr, rows: Int, cols: Int, y_row: Int, x_col: Int, y_batch: Int, x_batch: Int, groups: Int):
-    """y[b, i, j] = x[b, i, j] where j is contiguous in y and i in x: 16 columns are read at once, whole lines are written."""
+def transposing(
+    k, y: Ptr, x: Ptr, rows: Int, cols: Int, y_row: Int, x_col: Int, y_batch: Int, x_batch: Int, groups: Int, *, side: int
+):  # fmt: skip
+    """y[b, i, j] = x[b, i, j] where j is contiguous in y and i in x: squares turned in registers, whole lines written."""
     with k.parallel() as task:
         batch = task // groups
-        j0 = (task - batch * groups) * COLUMNS
-        source, target = x.at(batch * x_batch), y.at(batch * y_batch + j0)
-        with k.if_(j0 + COLUMNS <= cols):
-            columns = [source.at((j0 + i) * x_col) for i in range(COLUMNS)]
-            with k.seq(rows) as p:
-                for i in range(COLUMNS):
-                    target[p * y_row + i] = columns[i][p]
-        with k.else_(), k.seq(j0, cols) as j, k.seq(rows) as p:
-            target[p * y_row + (j - j0)] = source[p + j * x_col]
+        j0 = (task - batch * groups) * side
+        source, target = x.at(batch * x_batch + j0 * x_col), y.at(batch * y_batch + j0)
+        whole = E.where(j0 + side <= cols, rows - rows % side, 0)
+        columns = [source.at(i * x_col) for i in range(side)]
+        with k.seq(0, whole, side) as p, k.lanes(side) as lane:
+            for i, v in enumerate(k.transpose([c[p + lane] for c in columns])):
+                target[(p + i) * y_row + lane] = v
+        with k.seq(E.minimum(cols - j0, side)) as j, k.seq(whole, rows) as p:
+            target[p * y_row + j] = source[p + j * x_col]
 
 
 def copy_transposed(dst, src) -> bool:
     """Copy where source and destination are contiguous along different dims; False if that is not so."""
     sizes, (to, of) = S.coalesce(tuple(dst._shape), (dst._strides, S.expand_strides(src._shape, src._strides, tuple(dst._shape))))
-    if len(sizes) not in (2, 3) or to[-1] != 1 or of[-2] != 1 or min(sizes[-2:]) < COLUMNS or min(*to, *of) < 1:
+    side = min(16, 64 // dst._dtype.itemsize)
+    if len(sizes) not in (2, 3) or to[-1] != 1 or of[-2] != 1 or min(sizes[-2:]) < side or min(*to, *of) < 1:
         return False
     batch, y_batch, x_batch = (1, 0, 0) if len(sizes) == 2 else (sizes[0], to[0], of[0])
     rows, cols = sizes[-2:]
-    groups = -(-cols // COLUMNS)
-    run = transposing((dst._dtype, src._dtype))
-    run(batch * groups, max(1, 32768 // (COLUMNS * rows)), dst._ptr, src._ptr, rows, cols, to[-2], of[-1], y_batch, x_batch, groups)
+    groups = -(-cols // side)
+    run = transposing((dst._dtype, src._dtype), side=side)
+    run(batch * groups, max(1, 32768 // (side * rows)), dst._ptr, src._ptr, rows, cols, to[-2], of[-1], y_batch, x_batch, groups)
     return True
 
 
@@ -58,7 +59,10 @@ def copy_elements(dst, src) -> None:
     """dst[...] = src for broadcastable shapes and any dtypes; nothing is recorded."""
     if dst._numel == 0:
         return
-    if not src._dense and src._dtype is dst._dtype and dst._numel >= 4096 and copy_transposed(dst, src):
+    if (
+        not src._dense and src._dtype is dst._dtype and not src._dtype.is_complex and dst._numel >= 4096
+        and copy_transposed(dst, src)
+    ):  # fmt: skip
         return
     _move.elementwise.run((src,), (dst,), checked=False)
 
