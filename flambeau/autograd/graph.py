@@ -180,7 +180,7 @@ def record(op: R.Op, result, values: tuple):
         c = v.__class__
         if c in TENSORS or isinstance(v, hooks.Tensor):
             if v._requires_grad:
-                fn = v._grad_fn if v._base is None else v.grad_fn
+                fn = v._grad_fn if v._base is None or v._view_version == v._vc.version else v.grad_fn
                 edges.append((v, LEAF, v._shape, v._dtype) if fn is None else (fn, v._output_nr, v._shape, v._dtype))
                 needs.append(True)
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
@@ -48,44 +49,51 @@ def cat(tensors, dim=0):
     Source:   torch.cat
     """
     tensors = tensor_list("cat", tensors)
-    for i, t in enumerate(tensors):
-        if not t._shape:
-            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     d = common_dtype(tensors)
     if len(tensors) > 1:
         check_device(cat.record, tensors)
-    real = [t for t in tensors if tuple(t._shape) != (0,)]  # PyTorch's old rule: an empty vector joins anything
+    dim, shape, starts = joined(tuple([t._shape for t in tensors]), dim)
+    if dim == 1 and all_channels_last([t for t, at in zip(tensors, starts, strict=True) if at is not None]):
+        out = hooks.empty_strided(shape, S.channels_last_strides(shape), d)
+    else:
+        out = hooks.empty(shape, d)
+    step = out._strides[dim]
+    for t, at in zip(tensors, starts, strict=True):
+        if at is not None:
+            copy_elements(hooks.make(out._storage, at * step, t._shape, out._strides, d), t)
+    return out
+
+
+@functools.lru_cache(maxsize=1024)
+def joined(shapes: tuple, dim: int) -> tuple:
+    """(dim, the result's shape, where each tensor starts along dim, or None for those left out)."""
+    for i, s in enumerate(shapes):
+        if not s:
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
+    real = [s for s in shapes if s != (0,)]  # PyTorch's old rule: an empty vector joins anything
     if not real:
-        S.wrap_dim(dim, 1)
-        return hooks.empty((0,), d)
+        return S.wrap_dim(dim, 1), (0,), (None,) * len(shapes)
     first = real[0]
-    dim = S.wrap_dim(dim, len(first._shape))
-    for i, t in enumerate(real):
-        if len(t._shape) != len(first._shape):
-            raise RuntimeError(
-                f"Tensors must have same number of dimensions: got {len(first._shape)} and {len(t._shape)}"
-            )
-        for k, (a, b) in enumerate(zip(first._shape, t._shape, strict=True)):
+    dim = S.wrap_dim(dim, len(first))
+    for i, s in enumerate(real):
+        if len(s) != len(first):
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} and {len(s)}")
+        for k, (a, b) in enumerate(zip(first, s, strict=True)):
             if k != dim and a != b:
                 raise RuntimeError(
                     f"Sizes of tensors must match except in dimension {dim}. Expected size {a} but got size {b} for "
                     f"tensor number {i} in the list."
                 )
-    shape = list(first._shape)
-    shape[dim] = builtins.sum([t._shape[dim] for t in real])
-    out = hooks.empty(shape, d)
-    if dim == 1 and all_channels_last(real):
-        out = hooks.empty_strided(shape, S.channels_last_strides(shape), d)
-    at, step = 0, out._strides[dim]
-    for t in real:
-        part = hooks.make(out._storage, at * step, t._shape, out._strides, d)
-        copy_elements(part, t)
-        at += t._shape[dim]
-    return out
+    starts: list = []
+    at = 0
+    for s in shapes:
+        starts.append(None if s == (0,) else at)
+        at += s[dim] if s != (0,) else 0
+    return dim, (*first[:dim], at, *first[dim + 1 :]), tuple(starts)
 
 
 def all_channels_last(tensors) -> bool:
-    n = len(tensors[0]._shape)
+    n = len(tensors[0]._shape) if tensors else 0
     return n in (4, 5) and builtins.all(
         not t._dense and S.is_channels_last(t._shape, t._strides, n) for t in tensors
     )

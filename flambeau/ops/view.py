@@ -5,6 +5,7 @@ A VIEW op's body works out shape, strides and offset; `tensor.bind` ties the res
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 
@@ -15,6 +16,11 @@ from flambeau.ops.record import COMPOSITE, VIEW, hooks, op
 
 def ints(args: tuple, name: str) -> tuple[int, ...]:
     """Sizes or dims given one by one or as one sequence."""
+    for a in args:
+        if a.__class__ is not int:
+            break
+    else:
+        return args
     if len(args) == 1 and not isinstance(args[0], int) and hasattr(args[0], "__iter__") and not hasattr(args[0], "_ptr"):
         args = tuple(args[0])
     try:
@@ -225,7 +231,12 @@ def permute(input, *dims, **kwargs):
     Source:   torch.permute
     """
     dims = ints((kwargs["dims"],) if "dims" in kwargs else dims, "permute")
-    n = len(input._shape)
+    return permute_to(input, order_of(dims, len(input._shape)))
+
+
+@functools.lru_cache(maxsize=1024)
+def order_of(dims: tuple, n: int) -> tuple:
+    """dims as non-negative numbers, checked to be a permutation of n."""
     if len(dims) != n:
         raise RuntimeError(
             f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
@@ -234,7 +245,7 @@ def permute(input, *dims, **kwargs):
     wrapped = tuple([S.wrap_dim(d, n) for d in dims])
     if len(set(wrapped)) != n:
         raise RuntimeError("permute(): duplicate dims are not allowed.")
-    return permute_to(input, wrapped)
+    return wrapped
 
 
 @op(VIEW, aliases=("swapaxes", "swapdims"))
