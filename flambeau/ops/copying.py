@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 from flambeau.core import dtypes as dt
@@ -59,12 +60,23 @@ def copy_elements(dst, src) -> None:
     """dst[...] = src for broadcastable shapes and any dtypes; nothing is recorded."""
     if dst._numel == 0:
         return
+    if dst._dense and src._dense and dst._shape == src._shape:
+        run, grain = dense_copy(dst._dtype, src._dtype)
+        run(dst._numel, grain, dst._ptr, src._ptr)
+        return
     if (
         not src._dense and src._dtype is dst._dtype and not src._dtype.is_complex and dst._numel >= 4096
         and copy_transposed(dst, src)
     ):  # fmt: skip
         return
     _move.elementwise.run((src,), (dst,), checked=False)
+
+
+@functools.cache
+def dense_copy(to, of) -> tuple:
+    """(kernel, grain) of copies from one block to another; kernels do not depend on where a tensor lies."""
+    plan = _move.elementwise.plan((hooks.empty((1,), of),))
+    return plan.kernel(("dense", (False,)), (to,)), plan.grain
 
 
 def resize(t, shape) -> None:
