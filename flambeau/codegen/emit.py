@@ -459,6 +459,10 @@ class Emitter:
             raw = self.reverse(raw, mt, w) if back else raw
             self.scope.put(s.out.uid, self.from_memory(raw, s.ptr.dtype, w), w)
             return
+        if parts == 1 and self.is_const(step, 2):
+            base, _ = self.value(s.index, base=True)
+            self.scope.put(s.out.uid, self.from_memory(self.every_second(s.ptr, base, mt, w, size), s.ptr.dtype, w), w)
+            return
         if parts == 2 and self.is_const(step, 1) and not self.mask:
             base, _ = self.value(s.index, base=True)
             both = self.vector_load(self.address(s.ptr, base, 2), mt, 2 * w, size)
@@ -473,6 +477,20 @@ class Emitter:
                 where = self.op(f"getelementptr {mt}, <{w} x ptr> {where}, i64 1")
             raw = self.gather(where, mt, w, size)
             self.scope.put(out.uid, self.from_memory(raw, s.ptr.dtype, w), w)
+
+    def every_second(self, ptr: K.PtrRef, base: str, mt: str, w: int, size: int) -> str:
+        """Elements base, base + 2, ...: two loads that touch nothing before the first or after the last, and a shuffle."""
+        mask, halves = self.mask, []
+        for first in (0, w - 1):
+            if mask is not None:  # even elements whose lane takes part
+                spread = ", ".join(f"i32 {(first + e) // 2}" for e in range(w))
+                even = ", ".join(f"i1 {'false' if (first + e) % 2 else 'true'}" for e in range(w))
+                lanes = f"<{w} x i1> {mask}, <{w} x i1> poison, <{w} x i32> <{spread}>"
+                self.mask = self.op(f"and <{w} x i1> {self.op(f'shufflevector {lanes}')}, <{even}>")
+            halves.append(self.vector_load(self.address(ptr, self.op(f"add i64 {base}, {first}")), mt, w, size))
+        self.mask = mask
+        pick = ", ".join(f"i32 {2 * i if 2 * i < w else w + 2 * i - (w - 1)}" for i in range(w))
+        return self.op(f"shufflevector <{w} x {mt}> {halves[0]}, <{w} x {mt}> {halves[1]}, <{w} x i32> <{pick}>")
 
     def lane_addresses(self, ptr: K.PtrRef, index: Expr, mt: str, parts: int) -> str:
         text = self.widened(index)

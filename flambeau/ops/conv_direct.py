@@ -21,6 +21,8 @@ from flambeau.runtime.threads import get_num_threads
 
 LIMIT = 48 << 20  # bytes of padded copies and packed gradients held at a time
 CHUNK = 256  # steps between two visits of a tile's sums to memory: a panel of so many stays in the second-level cache
+SUMS = 192 << 10  # bytes of a task's sums, where all rows are to meet each step of the other factor once
+PARTS = 8 << 20  # bytes of sums that tasks have of their own before they are brought together
 TILES = 16  # tiles of rows in one task, that its sums stay in the first-level cache
 # rows x vectors of a register tile and how well it uses the core, measured; by number of vector registers
 SHAPES = {
@@ -140,19 +142,22 @@ class Product:
     table: int
     images: int
     x: tuple  # image, table, group
-    y: tuple  # group, image, column
+    y: tuple  # group, part, image, column
     dense: bool
+    share: int = 1 << 60
+    parts: int = 1
 
     def launch(self, plan: Plan, y: Address, x: Address, b: Address, bias: Address | None, rows, steps, places) -> None:
         """Plan it, with addresses and tables."""
         d, t, threads = self.d, self.tile, get_num_threads()
         high = -(-self.count // t.mr) * t.mr
-        block = min(high, t.mr * TILES)
-        together = min(self.images, max(1, t.mr * TILES // high))
+        most = max(TILES * t.mr, self.parts > 1 and SUMS // (t.nr * d.itemsize) // t.mr * t.mr)
+        block = min(high, most)
+        together = min(self.images, max(1, most // high))
         panels = -(-self.columns // t.nr)
 
         def tasks():
-            return self.groups * panels * -(-self.images // together) * -(-self.count // block)
+            return self.groups * self.parts * panels * -(-self.images // together) * -(-self.count // block)
 
         while tasks() < 3 * threads and (together > 1 or block > t.mr):
             if together > 1:
@@ -170,7 +175,7 @@ class Product:
         plan.launch(
             k, tasks(), max(1, 65536 // work), y, x, b, bias or b, rows, steps, places, scratch, self.columns,
           self.count, self.depth, self.table, chunk, self.images, together, block, t.nr, image_blocks, row_blocks, panels,
-          room, *self.x, panels * self.depth * t.nr, *self.y,
+          self.share, self.parts, room, *self.x, panels * self.depth * t.nr, *self.y,
         )  # fmt: skip
 
 
@@ -259,7 +264,7 @@ def convolve(plan: Plan, y: Address, st, out, y_steps, src: Source, apart, taps_
     how = "turn" if w_strides[1] == depth else "unit" if w_strides[1] == 1 else "any"
     b = packed(plan, w._ptr, d, w_offsets, depth, columns, w_strides[1], 1, 0, groups, w_strides[0], tile, how)
     dense = y_steps == (out[1] * out[2], out[2], 1)
-    p = Product(d, tile, groups, columns, count, depth, depth, images, (xs[0], 0, x_group), (columns * st[1], st[0], st[1]), dense)
+    p = Product(d, tile, groups, columns, count, depth, depth, images, (xs[0], 0, x_group), (columns * st[1], 0, st[0], st[1]), dense)
     p.launch(plan, y, src.ptr, b, bias, grid(*zip(out, apart, strict=True)), taps_at, grid(*zip(out, y_steps, strict=True)))
 
 
@@ -346,9 +351,16 @@ def weight_product(plan: Plan, g, src: Source, s: Shape, out) -> None:
     apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
     steps = grid((together, xs[0]), *zip(s.out, apart, strict=True))
     rows = grid((cg, xs[1]), *((t, e * v) for t, e, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
+    size, turns = s.co * s.k, -(-s.n // together)
+    parts = min(turns, max(1, min(3 * get_num_threads() // s.groups, PARTS // (size * d.itemsize))))
+    share = -(-turns // parts)
+    parts = -(-turns // share)
+    sums_at = out._ptr if parts == 1 else plan.scratch(parts * size * d.itemsize)
     p = Product(d, tile, s.groups, mg, s.k, s.n * count, together * count, 1, (0, together * xs[0], cg * xs[1]),
-                (mg * s.k, 0, s.k), True)  # fmt: skip
-    p.launch(plan, out._ptr, src.ptr, b, None, rows, steps, rows)
+                (mg * s.k, size, 0, s.k), True, share * together * count, parts)  # fmt: skip
+    p.launch(plan, sums_at, src.ptr, b, None, rows, steps, rows)
+    if parts > 1:
+        plan.launch(K.total((d, d)), -(-size // 4096), 4, out._ptr, sums_at, parts, size, size, 4096)
 
 
 def narrow_weight(plan: Plan, g, src: Source, s: Shape, out) -> None:

@@ -72,39 +72,55 @@ def pack(k, out: Ptr, src: Ptr, offsets: Ptr, depth: Int, columns: Int, column: 
 @kernel
 def product(k, y: Ptr, x: Ptr, b: Ptr, bias: Ptr, rows: Ptr, steps: Ptr, places: Ptr, scratch: Ptr, columns: Int, count: Int,
             depth: Int, table: Int, chunk: Int, images: Int, together: Int, block: Int, wide: Int, image_blocks: Int,
-            row_blocks: Int, panel_blocks: Int, room: Int, x_image: Int, x_table: Int, x_group: Int, b_group: Int,
-            y_group: Int, y_image: Int, y_column: Int, *, mr: int, nr: int, lanes: int, bias_rows: bool,
+            row_blocks: Int, panel_blocks: Int, share: Int, parts: Int, room: Int, x_image: Int, x_table: Int, x_group: Int, b_group: Int,
+            y_group: Int, y_part: Int, y_image: Int, y_column: Int, *, mr: int, nr: int, lanes: int, bias_rows: bool,
             dense: bool):  # fmt: skip
     """y[n, r, column] = sum_p x[n, rows[r] + steps[p]] b[p, column] for a block of images, rows and columns a task.
 
     steps repeats after `table` entries, x then moved by x_table; sums leave the registers every `chunk` of them. Row r of
-    image n is written at places[r] (dense: at r), its column `column` y_column further.
+    image n is written at places[r] (dense: at r), its column `column` y_column further. Of several parts, each sums `share`
+    of the steps into an output of its own.
     """
     acc = b.dtype
     with k.parallel() as task:
         pb, rest = E.mod(task, panel_blocks), task // panel_blocks
         rb, rest = E.mod(rest, row_blocks), rest // row_blocks
-        g, nb = rest // image_blocks, E.mod(rest, image_blocks)
+        nb, rest = E.mod(rest, image_blocks), rest // image_blocks
+        part, g = E.mod(rest, parts), rest // parts
+        s0 = part * share
+        s1 = E.minimum(s0 + share, depth)
         n0, lo, c0 = nb * together, rb * block, pb * wide
         n1, hi, c1 = E.minimum(n0 + together, images), E.minimum(lo + block, count), E.minimum(c0 + wide, columns)
         source, tiles = x.at(g * x_group), scratch.at(k.worker * room)
         high = E.minimum((hi - lo + (mr - 1)) // mr * mr, block)  # rows of an image in the scratch
-        with k.seq(0, depth, table) as t0, k.seq(0, E.minimum(table, depth - t0), chunk) as p0:
-            length = E.minimum(E.minimum(table, depth - t0) - p0, chunk)
+        with k.seq(s0, s1, table) as t0, k.seq(0, E.minimum(table, s1 - t0), chunk) as p0:
+            length = E.minimum(E.minimum(table, s1 - t0) - p0, chunk)
             moved = source.at(t0 // table * x_table)
             with k.seq(c0, c1, nr) as column:
                 panel = b.at(g * b_group + column * depth + (t0 + p0) * nr)
                 with k.seq(n0, n1) as n, k.seq(lo, hi, mr) as r:
                     at = [k.pointer(moved.at(n * x_image + rows[E.minimum(r + i, count - 1)])) for i in range(mr)]
                     tile = tiles.at(((column - c0) * together + (n - n0) * nr) * high + (r - lo) * nr)
-                    micro(k, tile, at, steps.at(p0).load, panel, length, (t0 + p0) > 0, acc, nr, lanes)
+                    micro(k, tile, at, steps.at(p0).load, panel, length, (t0 + p0) > s0, acc, nr, lanes)
         with k.seq(c0, c1, nr) as column, k.seq(n0, n1) as n, k.seq(0, nr, lanes) as q:
             left = columns - column - q
             tile = tiles.at(((column - c0) * together + (n - n0) * nr) * high + q)
-            out = y.at(g * y_group + n * y_image + (column + q) * y_column)
+            out = y.at(g * y_group + part * y_part + n * y_image + (column + q) * y_column)
             shift = bias.at(g * columns + column + q) if bias_rows else None
             with k.seq(lo, hi, lanes) as r:
                 write(k, out, tile.at((r - lo) * nr), shift, places, r, hi - r, left, y_column, nr, lanes, dense)
+
+
+@kernel
+def total(k, out: Ptr, parts: Ptr, count: Int, apart: Int, size: Int, block: Int):
+    """out[i] = the sum of `count` arrays of `size` elements, `apart` from each other."""
+    with k.parallel() as task:
+        lo = task * block
+        with k.vector(lo, E.minimum(lo + block, size)) as i:
+            v = k.var(parts[i])
+            with k.seq(1, count) as p:
+                v.set(v.get() + parts[p * apart + i])
+            out[i] = v.get()
 
 
 def micro(k, tile, at, steps, panel, length, keep, acc, nr: int, lanes: int) -> None:

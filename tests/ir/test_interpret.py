@@ -106,6 +106,21 @@ def test_masked_lanes_touch_no_memory():
 
 
 @kernel
+def halved(k, y: Ptr, x: Ptr, n: Int):
+    with k.parallel() as i:
+        with k.vector(n) as j:
+            y[i * n + j] = x[i * n * 2 + j * 2]
+
+
+@pytest.mark.parametrize("dtype", [dt.float32, dt.float64, dt.int8], ids=str)
+def test_every_second_element_and_no_other_memory(dtype):
+    for n in (1, 7, 16, 37):
+        x, y = np.arange(6 * n - 1).astype(dtype.np), np.zeros(3 * n, dtype.np)
+        halved((dtype, dtype))(3, 8, y.ctypes.data, x.ctypes.data, n)
+        np.testing.assert_array_equal(y, x[::2])
+
+
+@kernel
 def squares(k, y: Ptr, x: Ptr, places: Ptr, *, n: int):
     with k.parallel() as i:
         square = k.pointer(x.at(places[i]))
