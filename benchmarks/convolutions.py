@@ -1,18 +1,14 @@
-"""Convolutions of known networks, flambeau beside PyTorch: python benchmarks/convolutions.py [name ...] [--threads N] [--parts]
+"""Convolutions of known networks, flambeau beside PyTorch: python benchmarks/convolutions.py [name ...] [--threads N]
 
 Per layer: forward, and forward and backward (gradients of input, weight and bias; LeNet's first layer has no gradient of its
-input). Columns: microseconds of each side (medians of interleaved rounds), the ratio (PyTorch / flambeau; above 1 flambeau is
-faster), and the share of the machine's peak that flambeau reaches, the peak measured by the same run; products of the direct
-algorithm are counted. --parts measures the two gradients one by one as well.
+input); the names "input" and "weight" measure the two gradients one by one. Products of the direct algorithm are counted.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 from dataclasses import dataclass
 
-import machine
 import pairs
 
 
@@ -42,6 +38,7 @@ def square(batch: int, channels: int, size: int, **more) -> Layer:
     return Layer(batch, channels, size, channels, 3, pad=1, **more)
 
 
+PARTS = ("forward", "both", "input", "weight")
 LAYERS = {
     **{f"3x3 {c}@{s}": square(16, c, s) for c, s in ((64, 56), (128, 28), (256, 14), (512, 7))},
     "3x3 s2 64-128@56": Layer(16, 64, 56, 128, 3, 2, 1), "1x1 s2 64-128@56": Layer(16, 64, 56, 128, 1, 2),
@@ -77,39 +74,19 @@ def operands(t, layer: Layer) -> dict:
     }
 
 
-def measure(sides: dict, seconds: float, names=(), parts=("forward", "both")):
-    """(layer, part, summary, operations) of each measurement."""
+def measure(sides: dict, seconds: float, names=()):
+    """(layer and part, summary, 0, operations) of each measurement; names may be parts too: forward, both, input, weight."""
+    parts = [n for n in names if n in PARTS] or ["forward", "both"]
+    starts = tuple(n for n in names if n not in PARTS)
     for name, layer in LAYERS.items():
-        if not names or any(n in name for n in names):
+        if not starts or name.startswith(starts):
             tables = {side: operands(t, layer) for side, t in sides.items()}
             for part in parts:
                 if part in tables["flambeau"]:
                     fns = {side: table[part][0] for side, table in tables.items()}
-                    times = pairs.interleaved(fns, seconds, 0.01)
-                    yield name, part, pairs.summary(times), tables["flambeau"][part][1]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", help="parts of layers' names")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=0.4)
-    parser.add_argument("--parts", action="store_true", help="each gradient by itself as well")
-    args = parser.parse_args()
-    sides = pairs.libraries(args.threads)
-    peak = machine.fma_peak(args.threads)
-    print(f"{args.threads} threads, peak {peak / 1e9:.0f} GFLOP/s\n{'':28} {'flambeau us':>12} {'torch us':>12} {'ratio':>7}")
-    parts = ("forward", "input", "weight", "both") if args.parts else ("forward", "both")
-    logs: list[float] = []
-    for name, part, row, work in measure(sides, args.seconds, args.names, parts):
-        note = f"{work / row['flambeau'] / peak:4.0%} of peak"
-        if "torch" in row:
-            logs.append(math.log(row["ratio"]))
-            note += f" (torch {work / row['torch'] / peak:4.0%})"
-        print(pairs.line(f"{name:20} {part:7}", row, 1e6, note), flush=True)
-    if logs:
-        print(f"geometric mean of the ratios: {math.exp(sum(logs) / len(logs)):.2f}")
+                    work = tables["flambeau"][part][1]
+                    yield f"{name} {part}", pairs.summary(pairs.interleaved(fns, seconds, 0.01)), 0, work
 
 
 if __name__ == "__main__":
-    main()
+    pairs.main(__doc__, measure)

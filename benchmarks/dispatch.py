@@ -7,7 +7,6 @@ flambeau is faster).
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import pairs
@@ -68,22 +67,12 @@ def operations(t) -> dict[str, Callable]:
 
 
 def measure(sides: dict, seconds: float, names=()):
-    """(name, summary) of each operation."""
+    """(name, summary, 0, 0) of each operation."""
     tables = {side: operations(t) for side, t in sides.items()}
-    for name in names or tables["flambeau"]:
-        yield name, pairs.summary(pairs.interleaved({side: table[name] for side, table in tables.items()}, seconds, 0.01))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=0.5)
-    args = parser.parse_args()
-    print(f"{args.threads} threads\n{'':20} {'flambeau us':>12} {'torch us':>12} {'ratio':>7}")
-    for name, row in measure(pairs.libraries(args.threads), args.seconds, args.names):
-        print(pairs.line(name, row, 1e6), flush=True)
+    for name in tables["flambeau"]:
+        if not names or name.startswith(names):
+            yield name, pairs.summary(pairs.interleaved({side: table[name] for side, table in tables.items()}, seconds, 0.01)), 0, 0
 
 
 if __name__ == "__main__":
-    main()
+    pairs.main(__doc__, measure)

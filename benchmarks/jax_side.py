@@ -28,7 +28,7 @@ def ready(fn, *args):
 
 
 def operations(jax) -> dict:
-    """Name -> function, as micro.operands."""
+    """Name -> (function,), as micro.operands."""
     import jax.numpy as jnp
     from jax import lax, nn, random
 
@@ -49,7 +49,7 @@ def operations(jax) -> dict:
         "matmul 128": (jnp.matmul, m[:128, :128], m[:128, :128]), "matmul 512": (jnp.matmul, m[:512, :512], m[:512, :512]),
         "matmul 1024": (jnp.matmul, m, m), "conv 3x3": (conv, image, kernel),
     }  # fmt: skip
-    return {name: ready(jax.jit(fn), *args) for name, (fn, *args) in table.items()}
+    return {name: (ready(jax.jit(fn), *args),) for name, (fn, *args) in table.items()}
 
 
 def dense(key, n_in: int, n_out: int):

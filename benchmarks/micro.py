@@ -7,8 +7,6 @@ is every operation whose name starts with it; groups are in GROUPS.
 
 from __future__ import annotations
 
-import argparse
-
 import pairs
 
 M = 1 << 20
@@ -175,33 +173,17 @@ def operands(t, groups=GROUPS):
 
 
 def measure(sides: dict, seconds: float, names=()):
-    """(name, summary, bytes, operations) of each operation."""
+    """(name, summary, bytes, operations) of each operation; a side is a library, or a dict like what `operands` gives."""
     groups = [g for g in GROUPS if g in names]
     starts = tuple(n for n in names if n not in GROUPS)
-    tables = {side: operands(t, groups if names and not starts else GROUPS) for side, t in sides.items()}
+    which = groups if names and not starts else GROUPS
+    tables = {side: t if isinstance(t, dict) else operands(t, which) for side, t in sides.items()}
     chosen = {name for g in groups for name in operands(sides["flambeau"], [g])} if groups and starts else None
     for name, (_, moved, work) in tables["flambeau"].items():
         if not starts or name.startswith(starts) or chosen and name in chosen:
-            fns = {side: table[name][0] for side, table in tables.items()}
+            fns = {side: table[name][0] for side, table in tables.items() if name in table}
             yield name, pairs.summary(pairs.interleaved(fns, seconds, 0.01)), moved, work
 
 
-def rate(row: dict, moved: int, work: int) -> str:
-    """What flambeau reaches, where it is told by a rate."""
-    ours = row["flambeau"] * 1e9
-    return f"{moved / ours:6.1f} GB/s" if moved else f"{work / ours:6.1f} GFLOP/s" if work else ""
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=0.6)
-    args = parser.parse_args()
-    print(f"{args.threads} threads\n{'':20} {'flambeau us':>12} {'torch us':>12} {'ratio':>7}")
-    for name, row, moved, work in measure(pairs.libraries(args.threads), args.seconds, args.names):
-        print(pairs.line(name, row, 1e6, rate(row, moved, work)), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    pairs.main(__doc__, measure)

@@ -6,9 +6,6 @@ A name picks every row that begins with it. The last line is the geometric mean 
 
 from __future__ import annotations
 
-import argparse
-import math
-
 import pairs
 
 
@@ -80,29 +77,15 @@ def both(t, fn, inputs):
 
 
 def measure(sides: dict, seconds: float, names=()):
-    """(name, summary) of each operation, forward and then forward + backward."""
+    """(name, summary, 0, 0) of each operation, forward and then forward + backward."""
     tables = {side: operands(t) for side, t in sides.items()}
     for name in tables["flambeau"]:
-        if names and not any(name.startswith(n) for n in names):
+        if names and not name.startswith(names):
             continue
         for way, suffix in ((forward, ""), (both, " +b")):
             fns = {side: way(sides[side], *table[name]) for side, table in tables.items()}
-            yield name + suffix, pairs.summary(pairs.interleaved(fns, seconds, 0.01))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=0.5)
-    args = parser.parse_args()
-    print(f"{args.threads} threads\n{'':20} {'flambeau us':>12} {'torch us':>12} {'ratio':>7}")
-    ratios = []
-    for name, row in measure(pairs.libraries(args.threads), args.seconds, args.names):
-        print(pairs.line(name, row, 1e6), flush=True)
-        ratios.append(row.get("ratio", math.nan))
-    print(f"geometric mean {math.exp(sum(map(math.log, ratios)) / max(1, len(ratios))):.2f}")
+            yield name + suffix, pairs.summary(pairs.interleaved(fns, seconds, 0.01)), 0, 0
 
 
 if __name__ == "__main__":
-    main()
+    pairs.main(__doc__, measure)

@@ -1,13 +1,15 @@
-"""Everything we claim, measured: python benchmarks/run.py [--threads N] [--quick] (or `make bench`)
+"""Everything we claim, measured: python benchmarks/run.py [section ...] [--threads N] [--quick] (or `make bench`)
 
-flambeau beside PyTorch (where it is installed) in one process, round by round on equal threads; what needs a fresh process
-(import, first call, peak memory) in processes of its own. Prints tables; writes benchmarks/results.json and docs/benchmarks.png.
+flambeau beside PyTorch (where it is installed) in one process, round by round on equal threads, JAX as a third column where it
+is installed; what needs a fresh process (import, first call, peak memory) in processes of its own. Prints tables; with all
+sections, writes benchmarks/results.json and docs/benchmarks.png.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -16,13 +18,27 @@ import sys
 import tempfile
 from pathlib import Path
 
+import convolutions
+import dispatch
+import inference
+import jax_side
 import machine
 import micro
 import pairs
+import rows
 import training
+import workloads
 from tqdm import tqdm
 
 HERE = Path(__file__).parent
+SECTIONS = {  # name: (what it is, measure, unit, seconds for each measurement)
+    "dispatch": ("around the kernels", dispatch.measure, "us", 0.4),
+    "micro": ("single operations", micro.measure, "us", 0.4),
+    "convolutions": ("convolutions", convolutions.measure, "us", 0.4),
+    "rows": ("rows, attention, recurrence", rows.measure, "us", 0.4),
+    "training": ("training steps", training.measure, "ms", 4.0),
+    "inference": ("inference", inference.measure, "ms", 2.0),
+}
 PEAK = """
 import sys
 sys.path.insert(0, {here!r})
@@ -84,32 +100,54 @@ def peak_memory(sides: dict, threads: int) -> dict:
     return {
         name: {
             side: int(python(PEAK.format(here=str(HERE), side=side, threads=threads, name=name))) for side in sides
-        } for name in tqdm(training.WORKLOADS, desc="peak memory", leave=False)
+        } for name in tqdm(workloads.WORKLOADS, desc="peak memory", leave=False)
     }  # fmt: skip
 
 
 def chart(results: dict, path: Path) -> None:
-    """Ratios as bars, logarithmic, a line at 1."""
+    """Ratios as bars, a panel for each section, logarithmic, a line at 1."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    rows = [(n, r["ratio"]) for part in ("micro", "training") for n, r in results[part].items() if "ratio" in r]
-    if not rows:
+    panels = {s: {n: r["ratio"] for n, r in results[s].items() if "ratio" in r} for s in SECTIONS if results.get(s)}
+    panels = {s: found for s, found in panels.items() if found}
+    if not panels:
         return
-    fig, ax = plt.subplots(figsize=(8, 0.26 * len(rows) + 1.2))
-    names, ratios = [r[0] for r in rows], [r[1] for r in rows]
-    ax.barh(names, [r - 1 for r in ratios], left=1, color=["#2a9d8f" if r >= 1 else "#e76f51" for r in ratios])
+    columns: list[list[str]] = [[], [], []]
+    for s in sorted(panels, key=lambda s: -len(panels[s])):  # the longest first, each where there is most room
+        min(columns, key=lambda c: sum(len(panels[x]) + 4 for x in c)).append(s)
+    height = max(sum(len(panels[s]) + 4 for s in c) for c in columns)
+    fig = plt.figure(figsize=(18, 0.19 * height + 0.6), layout="constrained")
+    for part, names in zip(fig.subfigures(1, 3), columns, strict=True):
+        sizes = [len(panels[s]) + 4 for s in names]
+        room = height - sum(sizes)
+        axes = part.subplots(len(names) + 1, 1, height_ratios=[*sizes, max(room, 0.01)], squeeze=False)[:, 0] if names else []
+        for ax, s in zip(axes, names, strict=False):
+            bars(ax, panels[s], SECTIONS[s][0])
+        if names:
+            axes[-1].axis("off")
+    versions = " and ".join(f"{s} {v}" for s, v in results["versions"].items())
+    fig.suptitle(f"PyTorch's time / flambeau's: right of 1 flambeau is faster. {results['threads']} threads, {results['processor']}, {versions}")
+    fig.savefig(path, dpi=80)
+
+
+def bars(ax, ratios: dict, title: str) -> None:
+    """One panel of the chart."""
+    names, values = list(ratios), list(ratios.values())
+    ax.barh(names, [v - 1 for v in values], left=1, color=["#2a9d8f" if v >= 1 else "#e76f51" for v in values])
     ax.set_xscale("log")
     ticks = [0.25, 0.5, 1, 2, 4, 8, 16]
-    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    ax.set_xlim(min(0.4, *values) * 0.9, max(4.0, *values) * 1.1)
+    ax.set_xticks([t for t in ticks if ax.get_xlim()[0] < t < ax.get_xlim()[1]])
+    ax.set_xticklabels([f"{t:g}" for t in ax.get_xticks()], fontsize=7)
+    ax.minorticks_off()
+    ax.tick_params(axis="y", labelsize=7)
     ax.axvline(1, color="black", linewidth=0.8)
+    ax.margins(y=0.01)
     ax.invert_yaxis()
-    ax.set_xlabel("PyTorch's time / flambeau's (right of 1: flambeau is faster)")
-    ax.set_title(f"{results['threads']} threads, {results['processor']}", fontsize=9)
-    fig.tight_layout()
-    fig.savefig(path, dpi=110)
+    ax.set_title(title, fontsize=9)
 
 
 def processor() -> str:
@@ -119,39 +157,46 @@ def processor() -> str:
     return next((s.split(":", 1)[1].strip() for s in lines if s.startswith("model name")), platform.processor())
 
 
+def with_jax(sides: dict, threads: int) -> dict:
+    """{section: sides with JAX's functions}, where JAX is installed."""
+    if importlib.util.find_spec("jax") is None:
+        return {}
+    jax = jax_side.load(threads)
+    steps = {name: (lambda make=make: make(jax)) for name, make in jax_side.WORKLOADS.items()}
+    return {"micro": {**sides, "jax": jax_side.operations(jax)}, "training": {**sides, "jax": steps}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="of " + ", ".join(SECTIONS))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="shorter runs, no peak memory")
+    parser.add_argument("--quick", action="store_true", help="shorter runs, no peak memory, nothing written")
     args = parser.parse_args()
     sides = pairs.libraries(args.threads)
+    more = with_jax(sides, args.threads)
     peak, speed = machine.fma_peak(args.threads), machine.bandwidth(args.threads)
     results: dict = {
         "threads": args.threads, "processor": processor(), "versions": {s: str(t.__version__) for s, t in sides.items()},
-        "peak GFLOP/s": peak / 1e9, "bandwidth GB/s": speed / 1e9, "micro": {}, "training": {},
+        "peak GFLOP/s": peak / 1e9, "bandwidth GB/s": speed / 1e9,
     }  # fmt: skip
     print(f"{args.threads} threads of {results['processor']}: {peak / 1e9:.0f} GFLOP/s, copies at {speed / 1e9:.1f} GB/s")
-    print(f"{'microseconds':20} {'flambeau':>12} {'torch':>12} {'ratio':>7}")
-    for name, row, moved, work in micro.measure(sides, 0.2 if args.quick else 0.6):
-        share = moved / row["flambeau"] / speed if moved else work / row["flambeau"] / peak
-        if share:
-            row["share of the machine"] = share
-        results["micro"][name] = row
-        of = "copy bandwidth" if moved else "peak"
-        tqdm.write(pairs.line(name, row, 1e6, f"{micro.rate(row, moved, work)} {share:.0%} of {of}" if share else ""))
-    print(f"\n{'ms per step':20} {'flambeau':>12} {'torch':>12} {'ratio':>7}")
-    for name, row in training.measure(sides, 1.0 if args.quick else 4.0):
-        results["training"][name] = row
-        print(pairs.line(name, row, 1e3), flush=True)
+    for section in args.sections or SECTIONS:
+        what, measure, unit, seconds = SECTIONS[section]
+        print(f"\n{what}")
+        found = measure(more.get(section, sides), seconds / (4 if args.quick else 1))
+        results[section] = pairs.print_table(found, unit, peak, speed)
+    if args.sections:
+        return
     results["startup"] = startup(sides)
     print("\nimport above NumPy's, s:", {s: round(v, 3) for s, v in results["startup"]["import"].items()})
     for which in ("first call, compiling", "first call, cached"):
         print(f"{which}, ms:", [round(v, 2) for v in results["startup"][which]])
     print("on disk, MB:", {s: round(v / 1e6, 1) for s, v in results["startup"]["bytes"].items()})
-    if not args.quick:
-        results["peak memory"] = peak_memory(sides, args.threads)
-        for name, row in results["peak memory"].items():
-            print(f"peak memory {name:14}", {s: f"{v / 1e6:.0f} MB" for s, v in row.items()})
+    if args.quick:
+        return
+    results["peak memory"] = peak_memory(sides, args.threads)
+    for name, row in results["peak memory"].items():
+        print(f"peak memory {name:14}", {s: f"{v / 1e6:.0f} MB" for s, v in row.items()})
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     chart(results, HERE.parent / "docs" / "benchmarks.png")
 
