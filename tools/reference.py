@@ -196,7 +196,9 @@ def prose(text: str) -> list[str]:
 
 
 def fence(code: list[str]) -> list[str]:
-    return ["", "```python", *inspect.cleandoc("\n".join(code)).split("\n"), "```", ""] if code else []
+    """Indented lines as a block: a program if they are Python's prompt, else a formula."""
+    kind = "python" if any(line.startswith(">>>") for line in code) else "text"
+    return ["", f"```{kind}", *inspect.cleandoc("\n".join(code)).split("\n"), "```", ""] if code else []
 
 
 def entry(name: str, value, prefix: str, level: int, text: str, method: bool) -> list[str]:

@@ -1,4 +1,8 @@
-"""The optimizers that update each parameter by a formula of kernels.py: options, state, and the numbers of a step."""
+"""The optimizers that update each parameter by a formula of kernels.py: options, state, and the numbers of a step.
+
+In the docstrings p is a parameter, g its gradient, t the number of the step from 1; `maximize` turns g's sign, and weight
+decay adds weight_decay * p to it first, unless said otherwise.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +45,10 @@ class Algorithm(Optimizer):
 
 
 class SGD(Algorithm):
-    """p - lr g, with momentum (Sutskever et al., 2013).
+    """Stochastic gradient descent, with momentum (Sutskever et al., 2013).
+
+        m = momentum * m + (1 - dampening) * g        (m = g at first; m = g without momentum)
+        p = p - lr * m                                (nesterov: p - lr * (g + momentum * m))
 
     Source:   torch.optim.SGD
     """
@@ -86,8 +93,13 @@ class Moments(Algorithm):
 
 
 class Adam(Moments):
-    """Running means of g and g^2, corrected for their start at 0 (Kingma and Ba, 2014).
+    """Steps by running means of g and g^2, corrected for their start at 0 (Kingma and Ba, 2014).
 
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g^2                   (b1, b2 = betas)
+        p = p - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+
+    With amsgrad the largest v so far takes v's place in the step (Reddi et al., 2018).
     Source:   torch.optim.Adam
     """
 
@@ -115,6 +127,8 @@ class Adam(Moments):
 class AdamW(Adam):
     """Adam with weight decay apart from the gradient (Loshchilov and Hutter, 2017).
 
+        p = (1 - lr * weight_decay) * p, then Adam's step
+
     Source:   torch.optim.AdamW
     """
 
@@ -132,6 +146,10 @@ class AdamW(Adam):
 
 class NAdam(Moments):
     """Adam with Nesterov momentum (Dozat, 2016).
+
+        mu_t = b1 * (1 - 0.5 * 0.96^(t * momentum_decay)),  c_t = mu_1 * ... * mu_t
+        m = b1 * m + (1 - b1) * g,  v = b2 * v + (1 - b2) * g^2
+        p = p - lr * ((1 - mu_t) / (1 - c_t) * g + mu_(t+1) / (1 - c_(t+1)) * m) / (sqrt(v / (1 - b2^t)) + eps)
 
     Source:   torch.optim.NAdam
     """
@@ -161,6 +179,12 @@ class NAdam(Moments):
 class RAdam(Moments):
     """Adam whose adaptive part is rectified while its variance is large (Liu et al., 2019).
 
+        r_max = 2 / (1 - b2) - 1,  r = r_max - 2 * t * b2^t / (1 - b2^t)
+        rect = sqrt((r - 4) * (r - 2) * r_max / ((r_max - 4) * (r_max - 2) * r))
+        p = p - lr * m / (1 - b1^t) * rect * sqrt(1 - b2^t) / (sqrt(v) + eps)        (r > 5)
+        p = p - lr * m / (1 - b1^t)                                                  (else)
+
+    m and v as in Adam.
     Source:   torch.optim.RAdam
     """
 
@@ -186,6 +210,9 @@ class RAdam(Moments):
 class Adamax(Algorithm):
     """Adam by the infinity norm (Kingma and Ba, 2014).
 
+        m = b1 * m + (1 - b1) * g,  u = max(b2 * u, |g| + eps)
+        p = p - lr / (1 - b1^t) * m / u
+
     Source:   torch.optim.Adamax
     """
 
@@ -207,6 +234,9 @@ class Adamax(Algorithm):
 
 class Adagrad(Algorithm):
     """Steps by the root of the sum of g^2 (Duchi et al., 2011).
+
+        s = s + g^2                                   (s = initial_accumulator_value at first)
+        p = p - lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps)
 
     Source:   torch.optim.Adagrad
     """
@@ -239,6 +269,10 @@ class Adagrad(Algorithm):
 class Adadelta(Algorithm):
     """Steps in the ratio of running root mean squares (Zeiler, 2012).
 
+        s = rho * s + (1 - rho) * g^2
+        delta = g * sqrt(d + eps) / sqrt(s + eps)
+        p = p - lr * delta,  d = rho * d + (1 - rho) * delta^2
+
     Source:   torch.optim.Adadelta
     """
 
@@ -262,6 +296,11 @@ class Adadelta(Algorithm):
 class RMSprop(Algorithm):
     """Steps by a running root mean square of g (Hinton, 2012).
 
+        s = alpha * s + (1 - alpha) * g^2
+        p = p - lr * g / (sqrt(s) + eps)
+        m = momentum * m + g / (sqrt(s) + eps),  p = p - lr * m                      (with momentum)
+
+    centered: s less the square of the running mean of g (Graves, 2013).
     Source:   torch.optim.RMSprop
     """
 
@@ -292,6 +331,9 @@ class RMSprop(Algorithm):
 class Rprop(Algorithm):
     """Step sizes by the signs of successive gradients (Riedmiller and Braun, 1993).
 
+        size = size * etas[1] where g keeps its sign, * etas[0] where it turns; within step_sizes, lr at first
+        p = p - sign(g) * size                        (where g has turned: no step, and g counts as 0 next time)
+
     Source:   torch.optim.Rprop
     """
 
@@ -314,6 +356,9 @@ class Rprop(Algorithm):
 
 class ASGD(Algorithm):
     """Averaged stochastic gradient descent (Polyak and Juditsky, 1992).
+
+        p = (1 - lambd * eta) * p - eta * g,  eta = lr / (1 + lambd * lr * t)^alpha afterwards
+        ax = ax + mu * (p - ax),  mu = 1 / max(1, t - t0) afterwards        (the average; mu = 1 at first: ax = p)
 
     Source:   torch.optim.ASGD
     """
