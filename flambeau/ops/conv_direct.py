@@ -29,6 +29,7 @@ SHAPES = {
     32: ((6, 4, 1.0), (8, 3, 1.0), (10, 2, 0.82), (4, 4, 0.85), (10, 1, 0.55), (1, 4, 0.25)),
     16: ((4, 3, 1.0), (6, 2, 1.0), (2, 4, 0.8), (10, 1, 0.6), (1, 4, 0.4)),
 }
+PLANE = 256 << 10  # bytes of a padded plane up to which kernels that work plane by plane copy it themselves
 NARROW = 8  # output channels of a group up to which outputs, not channels, are put in lanes
 
 
@@ -89,31 +90,50 @@ def sums(counts: int, stride: int, displacements: tuple):
 # operands -----------------------------------------------------------------------------------------
 @dataclass
 class Source:
-    """Memory that holds every element a product reads: address, strides (image, channel, d, h, w)."""
+    """Memory that holds every element a product reads: address, strides (image, channel, d, h, w).
+
+    copied: a kernel is to copy plane by plane itself, (rows, size, start, strides of x) as `padded` in conv_kernels takes them.
+    """
 
     ptr: Address
     strides: tuple
+    copied: tuple = ()
 
 
-def window(plan: Plan, x, dims: int, low: tuple, high: tuple, size: tuple, first: int, images: int) -> Source:
-    """x's images over [low, high) of each dimension: x itself where that lies inside, else a copy with zeros around."""
+def window(plan: Plan, x, dims: int, low: tuple, high: tuple, size: tuple, first: int, images: int, planes: bool) -> Source:
+    """x's images over [low, high) of each dimension: x itself where that lies inside, else a copy with zeros around.
+
+    planes: the caller works plane by plane, and copies those that are not too large itself.
+    """
     st, d, channels = strides5(x, dims), x._dtype, x._shape[1]
     start = x._ptr + first * st[0] * d.itemsize
     if all(a >= 0 and b <= n for a, b, n in zip(low, high, size, strict=True)):
         inside = sum(a * s for a, s in zip(low, st[2:], strict=True))
         return Source(start + inside * d.itemsize, st)
     depth, height, width = (b - a for a, b in zip(low, high, strict=True))
+    if planes and depth * height * width * d.itemsize <= PLANE:
+        return Source(start, (*st[:2], height * width, width, 1), (depth, height, width, *size, *low, *st[2:]))
     copy = plan.scratch(images * channels * depth * height * width * d.itemsize)
     last = st[1] == 1 and st[4] == channels  # channels last: a row is one row of width * channels
     c, m = (1, channels) if last else (channels, 1)
     plan.launch(
-        K.pad((d, d), unit=st[4] == m), images * c, max(1, 16384 // (depth * height * width * m)), copy, start, depth, height, width * m, c, size[0],
-        size[1], size[2] * m, st[0], st[1], st[2], st[3], 1 if last else st[4], low[0], low[1], low[2] * m,
+        K.pad((d, d), lanes=vector(d), unit=st[4] == m), images * c, max(1, 16384 // (depth * height * width * m)), copy, start, c,
+        depth, height, width * m, *size[:2], size[2] * m, *low[:2], low[2] * m, st[0], st[1], st[2], st[3],
+        1 if last else st[4],
     )  # fmt: skip
     row = width * m
     plane = depth * height * row
     strides = (plane * c, 1 if last else plane, height * row, row, m)
     return Source(copy, strides)
+
+
+def copying(plan: Plan, src: Source, d, lanes: int) -> tuple[str, Address | int, tuple]:
+    """What a kernel that copies planes itself is told: how, scratch memory, its size a thread and the planes' geometry."""
+    if not src.copied:
+        return "", 0, (0,) * 13
+    room = -(-math.prod(src.copied[:3]) // lanes) * lanes + lanes
+    how = "unit" if src.copied[-1] == 1 else "any"
+    return how, plan.scratch(room * get_num_threads() * d.itemsize), (room, *src.copied)
 
 
 def packed(plan: Plan, src: Address, d, offsets, depth: int, columns: int, column: int, images: int, image: int, groups: int, group: int,
@@ -202,7 +222,7 @@ def forward(plan: Plan, x, w, bias: Address | None, s: Shape, out) -> None:
     step = images_at_once(s, s.ci * math.prod(whole), x._dtype.itemsize)
     for first in range(0, s.n, step):
         images = min(step, s.n - first)
-        src = window(plan, x, s.dims, low, high, s.size, first, images)
+        src = window(plan, x, s.dims, low, high, s.size, first, images, s.depthwise)
         xs = src.strides
         apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
         taps_at = grid((cg, xs[1]), *((t, d * v) for t, d, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
@@ -227,12 +247,13 @@ def rows_for(columns: int) -> int:
 def depthwise(plan: Plan, y: Address, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets, w_channel: int,
               bias: Address | None, channels: int, per: int, images: int) -> None:  # fmt: skip
     """`channels` outputs of one input channel each, as `convolve`."""
-    d, xs, taps = w._dtype, src.strides, taps_at._numel
-    k = K.depthwise((d, d, d, d, dt.int64, dt.int64), few=divisor(taps), step=apart[2] if apart[2] in (1, 2) else 0,
-                    unit=y_steps[2] == 1, bias_rows=bool(bias))  # fmt: skip
+    d, taps, lanes = w._dtype, taps_at._numel, vector(w._dtype)
+    wide, scratch, geometry = copying(plan, src, d, lanes)
+    k = K.depthwise((d, d, d, d, dt.int64, dt.int64, d), few=divisor(taps), lanes=lanes, step=apart[2] if apart[2] in (1, 2) else 0,
+                    unit=y_steps[2] == 1, bias_rows=bool(bias), wide=wide)  # fmt: skip
     plan.launch(
-      k, images * channels, max(1, 32768 // (math.prod(out) * taps)), y, src.ptr, w._ptr, bias or w._ptr, taps_at,
-      w_offsets, taps, channels, per, *out, *xs[:2], *apart, w_channel, *st[:2], *y_steps,
+        k, images * channels, max(1, 32768 // (math.prod(out) * taps)), y, src.ptr, w._ptr, bias or w._ptr, taps_at, w_offsets,
+        scratch, taps, channels, per, *out, *apart, w_channel, *st[:2], *y_steps, *src.strides[:2], *geometry,
     )  # fmt: skip
 
 
@@ -299,7 +320,7 @@ def grad_input(plan: Plan, g, w, s: Shape, out) -> None:
     whole = tuple(b - a for a, b in zip(low, high, strict=True))
     step = images_at_once(s, s.co * math.prod(whole), g._dtype.itemsize)
     for first in range(0, s.n, step):
-        src = window(plan, g, s.dims, low, high, s.out, first, min(step, s.n - first))
+        src = window(plan, g, s.dims, low, high, s.out, first, min(step, s.n - first), s.depthwise and s.ci == s.co)
         for classes in itertools.product(*per_dim):
             grad_input_class(plan, src, w, s, out, classes, low, first, min(step, s.n - first))
 
@@ -335,8 +356,9 @@ def weight_images(s: Shape, d) -> int:
 
 def grad_weight(plan: Plan, g, x, s: Shape, out) -> None:
     """out = d loss / d w (contiguous, (co, ci / groups, *taps))."""
-    src = window(plan, x, s.dims, *reach(s), s.size, 0, s.n)
-    (narrow_weight if s.co // s.groups <= NARROW else weight_product)(plan, g, src, s, out)
+    narrow = s.co // s.groups <= NARROW
+    src = window(plan, x, s.dims, *reach(s), s.size, 0, s.n, narrow and s.depthwise)
+    (narrow_weight if narrow else weight_product)(plan, g, src, s, out)
 
 
 def weight_product(plan: Plan, g, src: Source, s: Shape, out) -> None:
@@ -371,10 +393,12 @@ def narrow_weight(plan: Plan, g, src: Source, s: Shape, out) -> None:
     steps = grid((cg, xs[1]), *((t, e * v) for t, e, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
     few = min(s.k, rows_for(mg))
     blocks = -(-s.k // few)
-    k = K.narrow_weight((d, d, d, dt.int64), mr=mg, few=few, lanes=vector(d), step=apart[2] if apart[2] in (1, 2) else 0,
-                        unit=gs[4] == 1)  # fmt: skip
+    lanes = vector(d)
+    wide, scratch, geometry = copying(plan, src, d, lanes)
+    k = K.narrow_weight((d, d, d, dt.int64, d), mr=mg, few=few, lanes=lanes, step=apart[2] if apart[2] in (1, 2) else 0,
+                        unit=gs[4] == 1, wide=wide)  # fmt: skip
     work = s.n * math.prod(s.out) * few * mg
     plan.launch(
-        k, s.groups * blocks, max(1, 32768 // work), out._ptr, g._ptr, src.ptr, steps, s.k, blocks, s.n, *s.out,
-        mg * gs[1], *gs, xs[0], cg * xs[1], *apart,
+        k, s.groups * blocks, max(1, 32768 // work), out._ptr, g._ptr, src.ptr, steps, scratch, s.k, blocks, s.n, *s.out,
+        mg * gs[1], *gs, *apart, xs[0], cg * xs[1], *geometry,
     )  # fmt: skip

@@ -12,23 +12,43 @@ from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, kernel
 
 
+def padded(k, plane, x, j, to, size, strides, start, lanes: int, unit: bool) -> None:
+    """plane[q] = x[q + start] where that lies inside `size`, else 0, over q in `to`; in a block of `lanes` lanes j."""
+    bounds = [(E.maximum(-a, 0), E.minimum(n - a, t)) for a, n, t in zip(start, size, to, strict=True)]
+
+    def each(lo, hi, put):
+        with k.seq(lo, hi, lanes) as q:
+            with k.if_(hi - q >= lanes):
+                put(q + j, None)
+            with k.else_():
+                put(q + j, q + j < hi)
+
+    def zero(q, where):
+        v = E.const(0, x.compute)
+        plane.__setitem__(q, v) if where is None else plane.store(q, v, where=where)
+
+    each(E.const(0, j.dtype), to[0] * to[1] * to[2], zero)
+    with k.seq(*bounds[0]) as d, k.seq(*bounds[1]) as h:
+        dst = (d * to[1] + h) * to[2]
+        src = (d + start[0]) * strides[0] + (h + start[1]) * strides[1] + start[2] * (1 if unit else strides[2])
+
+        def copy(q, where):
+            at = src + (q if unit else q * strides[2])
+            plane.__setitem__(dst + q, x[at]) if where is None else plane.store(dst + q, x.load(at, where=where), where=where)
+
+        each(*bounds[2], copy)
+
+
 @kernel
-def pad(k, out: Ptr, x: Ptr, rows_d: Int, rows_h: Int, width: Int, channels: Int, size_d: Int, size_h: Int, size_w: Int,
-        xn: Int, xc: Int, xd: Int, xh: Int, xw: Int, a_d: Int, a_h: Int, a_w: Int, *, unit: bool):  # fmt: skip
+def pad(k, out: Ptr, x: Ptr, channels: Int, rows_d: Int, rows_h: Int, width: Int, size_d: Int, size_h: Int, size_w: Int,
+        a_d: Int, a_h: Int, a_w: Int, xn: Int, xc: Int, xd: Int, xh: Int, xw: Int, *, lanes: int, unit: bool):  # fmt: skip
     """out[n][c][q] = x[n, c, q + a] where that lies inside, else 0 (a may be negative)."""
-
-    def inside(rows, a, size):
-        return E.maximum(-a, 0), E.minimum(size - a, rows)
-
     with k.parallel() as task:
         n = task // channels
-        plane, source = out.at(task * rows_d * rows_h * width), n * xn + (task - n * channels) * xc
-        with k.vector(rows_d * rows_h * width, unroll=2) as q:
-            plane[q] = E.const(0, x.compute)
-        with k.seq(*inside(rows_d, a_d, size_d)) as d, k.seq(*inside(rows_h, a_h, size_h)) as h:
-            dst, src = plane.at((d * rows_h + h) * width), source + (d + a_d) * xd + (h + a_h) * xh
-            with k.vector(*inside(width, a_w, size_w)) as q:
-                dst[q] = x[src + (q + a_w if unit else (q + a_w) * xw)]
+        plane, source = out.at(task * rows_d * rows_h * width), x.at(n * xn + (task - n * channels) * xc)
+        with k.lanes(lanes) as j:
+            padded(k, plane, source, j, (rows_d, rows_h, width), (size_d, size_h, size_w), (xd, xh, xw), (a_d, a_h, a_w), lanes,
+                   unit)  # fmt: skip
 
 
 @kernel
@@ -215,15 +235,26 @@ def narrow(k, y: Ptr, x: Ptr, w: Ptr, bias: Ptr, steps: Ptr, w_steps: Ptr, colum
 
 
 @kernel
-def depthwise(k, y: Ptr, x: Ptr, w: Ptr, bias: Ptr, steps: Ptr, w_steps: Ptr, taps: Int, channels: Int, per: Int, od: Int,
-              oh: Int, ow: Int, x_image: Int, x_channel: Int, xd: Int, xh: Int, xw: Int, w_channel: Int, y_image: Int,
-              y_channel: Int, yd: Int, yh: Int, yw: Int, *, few: int, step: int, unit: bool, bias_rows: bool):  # fmt: skip
-    """Each output channel of one input channel (channel // per); `few` taps, which divide them all, stay in registers."""
+def depthwise(k, y: Ptr, x: Ptr, w: Ptr, bias: Ptr, steps: Ptr, w_steps: Ptr, scratch: Ptr, taps: Int, channels: Int, per: Int,
+              od: Int, oh: Int, ow: Int, xd: Int, xh: Int, xw: Int, w_channel: Int, y_image: Int, y_channel: Int, yd: Int,
+              yh: Int, yw: Int, x_image: Int, x_channel: Int, room: Int, rows_d: Int, rows_h: Int, width: Int, size_d: Int,
+              size_h: Int, size_w: Int, a_d: Int, a_h: Int, a_w: Int, sd: Int, sh: Int, sw: Int, *, few: int, lanes: int,
+              step: int, unit: bool, bias_rows: bool, wide: str):  # fmt: skip
+    """Each output channel of one input channel (channel // per); `few` taps, which divide them all, stay in registers.
+
+    wide: every plane is first copied with zeros around it, see `padded`; xd, xh, xw are distances in what is read.
+    """
     acc = w.dtype
     with k.parallel() as task:
         n = task // channels
         c = task - n * channels
         source, out = x.at(n * x_image + c // per * x_channel), y.at(n * y_image + c * y_channel)
+        if wide:
+            plane = scratch.at(k.worker * room)
+            with k.lanes(lanes) as j:
+                padded(k, plane, source, j, (rows_d, rows_h, width), (size_d, size_h, size_w), (sd, sh, sw), (a_d, a_h, a_w),
+                       lanes, wide == "unit")  # fmt: skip
+            source = plane
         weights = w.at(c * w_channel)
         shift = E.cast(bias[c], acc) if bias_rows else E.const(0, acc)
         with k.seq(0, taps, few) as t:
@@ -241,45 +272,52 @@ def depthwise(k, y: Ptr, x: Ptr, w: Ptr, bias: Ptr, steps: Ptr, w_steps: Ptr, ta
 
 
 @kernel
-def narrow_weight(k, out: Ptr, g: Ptr, x: Ptr, steps: Ptr, depth: Int, blocks: Int, images: Int, od: Int, oh: Int, ow: Int,
-                  g_group: Int, g_image: Int, g_column: Int, gd: Int, gh: Int, gw: Int, x_image: Int, x_group: Int, xd: Int,
-                  xh: Int, xw: Int, *, mr: int, few: int, lanes: int, step: int, unit: bool):  # fmt: skip
+def narrow_weight(k, out: Ptr, g: Ptr, x: Ptr, steps: Ptr, scratch: Ptr, depth: Int, blocks: Int, images: Int, od: Int, oh: Int, ow: Int,
+                  g_group: Int, g_image: Int, g_column: Int, gd: Int, gh: Int, gw: Int, xd: Int, xh: Int, xw: Int,
+                  x_image: Int, x_group: Int, room: Int, rows_d: Int, rows_h: Int, width: Int, size_d: Int, size_h: Int,
+                  size_w: Int, a_d: Int, a_h: Int, a_w: Int, sd: Int, sh: Int, sw: Int, *, mr: int, few: int, lanes: int,
+                  step: int, unit: bool, wide: str):  # fmt: skip
     """out[column, p] = sum over images and positions of g[column] * x displaced by steps[p], positions in lanes.
 
     For groups of `mr` output channels; a task is `few` steps of a group, whose sums stay in registers.
+    wide: see `depthwise`; then a group has one input channel.
     """
     acc = out.dtype
     with k.parallel() as task:
         group = task // blocks
         t = (task - group * blocks) * few
         source, grad = x.at(group * x_group), g.at(group * g_group)
-        room = k.local(mr * few * lanes, acc)
-        places = [k.pointer(source.at(steps[E.minimum(t + i, depth - 1)])) for i in range(few)]
+        results = k.local(mr * few * lanes, acc)
+        plane = scratch.at(k.worker * room)
+        places = [k.pointer((plane if wide else source).at(steps[E.minimum(t + i, depth - 1)])) for i in range(few)]
         grads = [k.pointer(grad.at(i * g_column)) for i in range(mr)]
         with k.lanes(lanes) as j:
             sums = [[k.var(E.const(0, acc), acc) for _ in range(few)] for _ in range(mr)]
-            with k.seq(images) as n, k.seq(od) as d, k.seq(oh) as h, k.seq(0, ow, lanes) as q:
-                at = n * x_image + d * xd + h * xh + q * xw + (j * step if step else j * xw)
-                to = n * g_image + d * gd + h * gh + q * gw + (j if unit else j * gw)
+            def add(at, to, where=None):
+                values = [E.cast(place.load(at, where=where), acc) for place in places]
+                for grad, row in zip(grads, sums, strict=True):
+                    gv = E.cast(grad.load(to, where=where), acc)
+                    for value, s in zip(values, row, strict=True):
+                        s.set(E.fma(value, gv, s.get()))
 
-                def add(at=at, to=to, where=None):
-                    values = [E.cast(place.load(at, where=where), acc) for place in places]
-                    for grad, row in zip(grads, sums, strict=True):
-                        gv = E.cast(grad.load(to, where=where), acc)
-                        for value, s in zip(values, row, strict=True):
-                            s.set(E.fma(value, gv, s.get()))
-
-                with k.if_(ow - q >= lanes):
-                    add()
-                with k.else_():
-                    add(where=j < ow - q)
+            with k.seq(images) as n:
+                if wide:
+                    padded(k, plane, source.at(n * x_image), j, (rows_d, rows_h, width), (size_d, size_h, size_w), (sd, sh, sw),
+                           (a_d, a_h, a_w), lanes, wide == "unit")  # fmt: skip
+                with k.seq(od) as d, k.seq(oh) as h, k.seq(0, ow, lanes) as q:
+                    at = d * xd + h * xh + (0 if wide else n * x_image) + q * xw + (j * step if step else j * xw)
+                    to = n * g_image + d * gd + h * gh + q * gw + (j if unit else j * gw)
+                    with k.if_(ow - q >= lanes):
+                        add(at, to)
+                    with k.else_():
+                        add(at, to, j < ow - q)
             for i, row in enumerate(sums):
                 for p, s in enumerate(row):
-                    room[(i * few + p) * lanes + j] = s.get()
+                    results[(i * few + p) * lanes + j] = s.get()
         for i in range(mr):
             for p in range(few):
                 total = k.acc("add", acc)
                 with k.vector(lanes) as j:
-                    total.update(room[(i * few + p) * lanes + j])
+                    total.update(results[(i * few + p) * lanes + j])
                 with k.if_(t + p < depth):
                     out[(group * mr + i) * depth + t + p] = total.value
