@@ -26,20 +26,29 @@ move = dispatcher(_move)
 
 @kernel
 def transposing(
-    k, y: Ptr, x: Ptr, rows: Int, cols: Int, y_row: Int, x_col: Int, y_batch: Int, x_batch: Int, groups: Int, *, side: int
+    k, y: Ptr, x: Ptr, rows: Int, cols: Int, y_row: Int, x_col: Int, y_batch: Int, x_batch: Int, groups: Int,
+    *, side: int, along: bool,
 ):  # fmt: skip
-    """y[b, i, j] = x[b, i, j] where j is contiguous in y and i in x: squares turned in registers, whole lines written."""
+    """y[b, i, j] = x[b, i, j] where j is contiguous in y and i in x: squares turned in registers, whole lines written.
+
+    A task goes down `side` columns, or (along) along `side` rows of y.
+    """
     with k.parallel() as task:
         batch = task // groups
-        j0 = (task - batch * groups) * side
-        source, target = x.at(batch * x_batch + j0 * x_col), y.at(batch * y_batch + j0)
-        whole = E.where(j0 + side <= cols, rows - rows % side, 0)
-        columns = [source.at(i * x_col) for i in range(side)]
-        with k.seq(0, whole, side) as p, k.lanes(side) as lane:
-            for i, v in enumerate(k.transpose([c[p + lane] for c in columns])):
-                target[(p + i) * y_row + lane] = v
-        with k.seq(E.minimum(cols - j0, side)) as j, k.seq(whole, rows) as p:
+        first = (task - batch * groups) * side
+        source, target = x.at(batch * x_batch), y.at(batch * y_batch)
+        count, length = (rows, cols) if along else (cols, rows)
+        whole = E.where(first + side <= count, length - length % side, 0)
+        with k.seq(0, whole, side) as at, k.lanes(side) as lane:
+            p, j = (first, at) if along else (at, first)
+            for i, v in enumerate(k.transpose([source[(j + i) * x_col + p + lane] for i in range(side)])):
+                target[(p + i) * y_row + j + lane] = v
+        with k.seq(first, E.minimum(first + side, count)) as here, k.seq(whole, length) as at:
+            p, j = (here, at) if along else (at, here)
             target[p * y_row + j] = source[p + j * x_col]
+
+
+NEAR = 256  # elements: steps through memory that stay within a few lines
 
 
 def copy_transposed(dst, src) -> bool:
@@ -50,9 +59,10 @@ def copy_transposed(dst, src) -> bool:
         return False
     batch, y_batch, x_batch = (1, 0, 0) if len(sizes) == 2 else (sizes[0], to[0], of[0])
     rows, cols = sizes[-2:]
-    groups = -(-cols // side)
-    run = transposing((dst._dtype, src._dtype), side=side)
-    run(batch * groups, max(1, 32768 // (side * rows)), dst._ptr, src._ptr, rows, cols, to[-2], of[-1], y_batch, x_batch, groups)
+    along = of[-1] <= NEAR < to[-2]  # then reading jumps less than writing
+    groups = -(-(rows if along else cols) // side)
+    run = transposing((dst._dtype, src._dtype), side=side, along=along)
+    run(batch * groups, max(1, 32768 // (side * (cols if along else rows))), dst._ptr, src._ptr, rows, cols, to[-2], of[-1], y_batch, x_batch, groups)
     return True
 
 
