@@ -22,7 +22,6 @@ from flambeau.runtime.threads import get_num_threads
 
 ALONE = 80**3  # multiply-adds that are done before a second thread would have woken
 NEAR = 28 << 10  # bytes of the first-level cache for two panels
-FEW = 4  # rows that are not worth a register tile
 PART = 2048  # steps of k that are worth a part of their own
 
 
@@ -87,11 +86,23 @@ def product(c, a, b, m: int, n: int, kk: int, a_st, b_st, c_st, dtypes, batch=1,
         launch(p, c, a, b, bias)
 
 
+SPARE: list = []  # scratch that no launch is using: kept, so that it is still in the caches
+
+
 def launch(p: Plan, c: int, a: int, b: int, bias: int) -> None:
-    if p.scratch:
-        p.kernel(p.extent, p.grain, c, a, b, memory.allocate(p.scratch).ptr, bias or c, *p.args)
-    else:
+    """Run a plan's kernel; its scratch is the last one's where that is large enough."""
+    if not p.scratch:
         p.kernel(p.extent, p.grain, c, a, b, bias or c, *p.args)
+        return
+    try:
+        room = SPARE.pop()
+    except IndexError:
+        room = None
+    if room is None or room.nbytes < p.scratch:
+        room = memory.allocate(p.scratch)
+    p.kernel(p.extent, p.grain, c, a, b, room.ptr, bias or c, *p.args)
+    if not SPARE:
+        SPARE.append(room)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -118,7 +129,8 @@ def parts_of(g: Layout, threads: int) -> int:
 
 def whole(g: Layout, dtypes, words: str, threads: int, total: int = 0) -> Plan:
     """A plan in one launch; total: what all parts of k together are long, if the batch is parts."""
-    swap = g.n < g.m if min(g.m, g.n) <= FEW else g.c[0] == 1 and g.c[1] != 1
+    along = g.a[1] == 1 and g.b[0] == 1  # both dense along k
+    swap = g.n < g.m if min(g.m, g.n) <= few(along) else g.c[0] == 1 and g.c[1] != 1
     if swap:
         g = g.flipped()
         words = " ".join({"row": "column", "column": "row"}.get(w, w) for w in words.split())
@@ -126,13 +138,18 @@ def whole(g: Layout, dtypes, words: str, threads: int, total: int = 0) -> Plan:
     if g.m * g.n * g.k * g.batch <= ALONE:
         threads = 1
     shape = (g.n, g.k, *g.a, *g.b, *g.c, *g.steps, total or g.k, g.k if total else 0)
-    if g.m <= FEW and g.b[1] == 1:
+    if g.m <= few(False) and g.b[1] == 1:
         found = plan_rows(g, dtypes, words, threads, shape)
-    elif g.m <= FEW and g.b[0] == 1 and g.a[1] == 1:
+    elif g.m <= few(along) and along:
         found = plan_dots(g, dtypes, words, threads, shape)
     else:
         found = plan_tiles(g, dtypes, words, threads, shape)
     return found._replace(swap=swap)
+
+
+def few(along: bool) -> int:
+    """Rows that are not worth a register tile: twice as many where B would have to be transposed for it."""
+    return 8 if along else 4
 
 
 def plan_rows(g: Layout, dtypes, words, threads, shape) -> Plan:
@@ -152,7 +169,7 @@ def plan_dots(g: Layout, dtypes, words, threads, shape) -> Plan:
     """Columns of C in narrow tiles spread over the threads."""
     dc, da, db = dtypes
     tile = tile_for(accumulator(da))
-    height, width = min(g.m, FEW), 4 if tile.mr == 12 else 2
+    height, width = min(g.m, 4), 4 if tile.mr == 12 else 2
     count = -(-g.n // width)
     kernel = K.dots((dc, da, db, dc), height=height, width=width, epilogue=words)
     n, k, a0, _, _, b1, *rest = shape

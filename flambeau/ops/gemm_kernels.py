@@ -117,18 +117,14 @@ def each(k, depth, body, times: int = 4) -> None:
 def pack_panel(k, dst, b, cols, depth, b0, b1, tile: Tile, layout: str) -> None:
     """dst[p * nr + j] = b[p, j], zero beyond cols."""
     nr, w = tile.nr, tile.lanes
-    line = LINE // b.dtype.itemsize
     if layout == "row":
-        def copy(p):
-            for at in range(0, nr, line):
-                b.prefetch((p + 12) * b0 + at, 2)
-            with k.lanes(nr) as j:
-                dst[p * nr + j] = E.cast(b[p * b0 + j], dst.compute)
-
-        with k.if_(cols >= nr):
-            each(k, depth, copy)
-        with k.else_(), k.seq(depth) as p, k.lanes(nr) as j:
-            dst[p * nr + j] = E.cast(b.load(p * b0 + j, where=j < cols), dst.compute)
+        # Step by step of k, so that b is read as it lies.
+        with k.seq(depth) as p:
+            row, out = b.at(p * b0), dst.at(p * nr)
+            with k.seq(0, cols - (nr - 1), nr) as q, k.lanes(nr) as j:
+                out[q * depth + j] = E.cast(row[q + j], dst.compute)
+            with k.seq(cols // nr * nr, cols, nr) as q, k.lanes(nr) as j:
+                out[q * depth + j] = E.cast(row.load(q + j, where=j < cols - q), dst.compute)
         return
     with k.seq(0, nr, w) as j0:
         whole = k.var(E.const(0, dt.int64))
@@ -248,7 +244,9 @@ def tiles(k, c: Ptr, a: Ptr, b: Ptr, scratch: Ptr, bias: Ptr, m: Int, n: Int, kk
             width = E.minimum(j_hi - jc, nc)
             keep, last = (p0 > 0) | (accumulate != 0), p0 + depth >= kk
             corner_b = src_b.at(p0 * b0 + jc * b1)
-            if not direct:
+            if b_layout == "row":
+                pack_panel(k, block, corner_b, width, depth, b0, b1, tile, b_layout)
+            elif not direct:
                 with k.seq(0, width, nr) as j:
                     pack_panel(k, block.at(j * depth), corner_b.at(j * b1), width - j, depth, b0, b1, tile, b_layout)
             with k.seq(i_lo, i_hi, mr * group) as first, k.seq(first, E.minimum(first + mr * group, i_hi), mr) as r:
