@@ -50,18 +50,38 @@ done:
 
 def assembly(program: K.Program, chip: str = "sm_80") -> str:
     """PTX of a traced kernel for a chip: entry `k`, of a pointer to the arguments and the launch's extent."""
-    import llvmlite.binding as llvm
+    return assemblies({"k": program}, (chip,))[0]
 
-    from flambeau.codegen import maths
+
+def assemblies(programs: dict[str, K.Program], chips: tuple[str, ...], level: int = 2) -> list[str]:
+    """PTX of several kernels in one module, one text per chip; the entries are named by the keys.
+
+    level: how much LLVM optimises, 0 (not at all) to 3.
+    """
+    import llvmlite.binding as llvm
 
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    name = "k"
+    module = None
+    for name, program in programs.items():
+        one = llvm.parse_assembly(module_text(program, name))
+        if module is None:
+            module = one
+        else:
+            module.link_in(one)
+    module.verify()
+    target = llvm.Target.from_triple("nvptx64-nvidia-cuda")
+    machines = [target.create_target_machine(cpu=chip, features="+ptx78", opt=level) for chip in chips]
+    if level:
+        builder = llvm.create_pass_builder(machines[0], llvm.create_pipeline_tuning_options(speed_level=level))
+        builder.getModulePassManager().run(module, builder)
+    return [machine.emit_assembly(module) for machine in machines]
+
+
+def module_text(program: K.Program, name: str) -> str:
+    """LLVM IR of a kernel and its entry point `name`."""
+    from flambeau.codegen import maths
+
     body = emit(program, SCALAR, f"{name}_range", maths.expand)
     body = body.replace(f"define void @{name}_range", f"define internal void @{name}_range")
-    module = llvm.parse_assembly(f'target triple = "nvptx64-nvidia-cuda"\n{body}\n{ENTRY.format(name=name)}')
-    module.verify()
-    machine = llvm.Target.from_triple("nvptx64-nvidia-cuda").create_target_machine(cpu=chip, features="+ptx78", opt=2)
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
-    builder.getModulePassManager().run(module, builder)
-    return machine.emit_assembly(module)
+    return f'target triple = "nvptx64-nvidia-cuda"\n{body}\n{ENTRY.format(name=name)}'
