@@ -1,6 +1,6 @@
 """torch.linalg."""
 
-from flambeau.ops.create import vander
+from flambeau.ops.create import powers_of
 from flambeau.ops.decompositions import (
     eig,
     eigh,
@@ -55,6 +55,14 @@ def diagonal(A, *, offset=0, dim1=-2, dim2=-1):  # noqa: N803 - PyTorch's name
     Source:   torch.linalg.diagonal
     """
     return A.diagonal(offset, dim1, dim2)
+
+
+def vander(x, *, N=None):  # noqa: N803 - PyTorch's name
+    """Powers 0, 1, ... of each element along a new last dim.
+
+    Source:   torch.linalg.vander
+    """
+    return powers_of(x, x.shape[-1] if N is None else N, True)
 
 
 __all__ = [

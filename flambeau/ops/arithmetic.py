@@ -31,7 +31,18 @@ add.derivative(
 )
 
 
-@op(POINTWISE, literal={"alpha": {1}})
+def no_booleans(dtypes: list) -> None:
+    """Subtraction's rule, as given: before promotion."""
+    words = "Subtraction, the `-` operator, with {} not supported. "
+    if all(d is dt.bool for d in dtypes):
+        raise RuntimeError(words.format("two bool tensors is") + "Use the `^` or `logical_xor()` operator instead.")
+    if dt.bool in dtypes:
+        raise RuntimeError(
+            words.format("a bool tensor is") + "If you are trying to invert a mask, use the `~` or `logical_not()` operator instead."
+        )
+
+
+@op(POINTWISE, literal={"alpha": {1}}, check=no_booleans)
 def sub(input, other, *, alpha=1):
     """input - alpha * other.
 
@@ -39,17 +50,7 @@ def sub(input, other, *, alpha=1):
     Errors:   RuntimeError for booleans (use logical_xor or ^)
     Source:   torch.sub
     """
-    if is_bool(input, other):
-        raise RuntimeError(
-            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use "
-            "the `~` or `logical_not()` operator instead."
-        )
     return input - scaled(other, alpha)
-
-
-def is_bool(*values) -> bool:
-    """True if some operand is a boolean expression (and so all are, after promotion)."""
-    return any(isinstance(v, E.Expr) and v.dtype is dt.bool for v in values)
 
 
 sub.derivative(
@@ -58,7 +59,7 @@ sub.derivative(
 )
 
 
-@op(POINTWISE, literal={"alpha": {1}})
+@op(POINTWISE, literal={"alpha": {1}}, check=no_booleans)
 def rsub(input, other, *, alpha=1):
     """other - alpha * input.
 
@@ -99,7 +100,7 @@ def neg(input):
 
     Source:   torch.neg
     """
-    if is_bool(input):
+    if isinstance(input, E.Expr) and input.dtype is dt.bool:
         raise RuntimeError(
             "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the "
             "`~` or `logical_not()` operator instead."

@@ -303,8 +303,8 @@ def copy_(self, src, non_blocking=False):
                 f"The size of tensor a ({shape}) must match the size of tensor b ({tuple(src._shape)}): copy_ cannot "
                 "broadcast the source to the destination"
             )
-    hooks.check_writable(self)
-    if src._storage is self._storage and overlapping(self, src):
+    hooks.check_overlap(self, (src,))
+    if src._storage is self._storage and overlapping(self, src):  # of strides that PyTorch does not judge either
         src = src.clone() if src._requires_grad else clone.record.fn(src)
     return hooks.inplace(copied.record, (self, src), lambda: copy_elements(self, src))
 

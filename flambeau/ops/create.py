@@ -513,7 +513,13 @@ def vander(x, N=None, increasing=False):  # noqa: N803 - PyTorch's name
 
     Source:   torch.vander
     """
-    n = x._shape[-1] if N is None else N
+    if len(x._shape) != 1:
+        raise RuntimeError("x must be a one-dimensional tensor.")
+    return powers_of(x, x._shape[0] if N is None else N, increasing)
+
+
+def powers_of(x, n: int, increasing: bool):
+    """The first n powers of each element along a new last dim."""
     powers = arange(n, dtype=dt.int64)
     if not increasing:
         powers = n - 1 - powers

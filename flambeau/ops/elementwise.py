@@ -178,7 +178,11 @@ def compute_dtype(op: Op, kinds: tuple):
     fixed = op.option("compute")
     if fixed is not None:
         return fixed
-    d = dt.result_type([(python_dtype(x) if x in NUMBERS else x, c) for x, c in entries])
+    entries = [(python_dtype(x) if x in NUMBERS else x, c) for x, c in entries]
+    check = op.option("check")
+    if check is not None:
+        check([x for x, _ in entries])
+    d = dt.result_type(entries)
     if op.option("promote") == "number" and d is dt.bool:
         return dt.int64
     if op.option("promote") == "float" and d.kind in "biu":

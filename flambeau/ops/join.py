@@ -230,6 +230,8 @@ def repeat(input, *sizes, **kwargs):
     """
     from flambeau.ops.view import ints
 
+    if not sizes and "repeats" not in kwargs:
+        raise TypeError('repeat() missing 1 required positional arguments: "repeats"')
     return repeat_by(input, ints((kwargs["repeats"],) if "repeats" in kwargs else sizes, "repeat"))
 
 

@@ -182,7 +182,7 @@ def op(family: str, **options) -> Callable[[Callable], Callable]:
 
     Options: `method`, `function`, `functional`, `inplace` (bool: where it is exposed; see tensor.bind),
     `aliases` (other names), `geometric` (False for a VIEW that depends on more than its input's geometry), `node` (grad_fn's name), `promote` ("float": integers become the default dtype),
-    and what the family's machinery reads (`weak`, `static`, `literal` for POINTWISE).
+    and what the family's machinery reads (`weak`, `literal`, `check` of the operands' dtypes for POINTWISE).
     """
 
     def register(fn: Callable) -> Callable:

@@ -7,6 +7,7 @@ import math
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ops import sort_kernels as K
+from flambeau.ops.elementwise import SCALAR_NAMES
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op, state
 from flambeau.runtime import memory
 from flambeau.runtime.threads import get_num_threads
@@ -362,7 +363,7 @@ def bincount(input, weights=None, minlength=0):
     """
     if len(input._shape) != 1 or input._dtype.kind not in "iu":
         if input._dtype.kind not in "iub":
-            raise RuntimeError(f"bincount only supports 1-d non-negative integral inputs, got {input._dtype}")
+            raise NotImplementedError(f'"bincount_cpu" not implemented for {SCALAR_NAMES[input._dtype.name]!r}: integers are counted')
         if len(input._shape) != 1:
             raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:

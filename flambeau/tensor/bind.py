@@ -306,6 +306,14 @@ def operator_method(dunder: str, target):
     if record is None:
         return None
     fn = record.call
+    if dunder == "__invert__":
+
+        def invert(self):
+            if self._dtype.kind in "fc":
+                raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+            return fn(self)
+
+        return invert
     if dunder in UNARY:
         return lambda self: fn(self)
     if swapped:

@@ -56,7 +56,7 @@ def element(x):
     try:
         return operator.index(x)
     except TypeError:
-        raise TypeError(
+        raise IndexError(
             "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
             f"(got {type(x).__name__})"
         ) from None

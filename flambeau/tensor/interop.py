@@ -151,6 +151,14 @@ def frombuffer(buffer, *, dtype, count: int = -1, offset: int = 0, requires_grad
     return make(storage, 0, Size((count,)), (1,), dtype).requires_grad_(requires_grad)
 
 
+def starts_with(data, x) -> bool:
+    """True if x is the first element at the bottom of nested lists (their depth is told by it)."""
+    nested = isinstance(data, (list, tuple))
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return nested and data is x
+
+
 def infer_dtype(data):
     """The dtype of nested Python data: bool < int64 < default float < its complex."""
     rank = -1
@@ -174,7 +182,7 @@ def infer_dtype(data):
             seen = dt.from_numpy(x.dtype)
             seen_tensor = seen if seen_tensor is None else dt.promote_types(seen_tensor, seen)
         elif isinstance(x, (str, bytes)):
-            raise ValueError("too many dimensions 'str'") if stack else TypeError(f"new(): invalid data type {type(x).__name__!r}")
+            raise ValueError("too many dimensions 'str'") if starts_with(data, x) else TypeError(f"new(): invalid data type {type(x).__name__!r}")
         elif x is None:
             raise TypeError("must be real number, not NoneType")
         elif hasattr(x, "__array__"):
@@ -295,7 +303,7 @@ def build(data, dtype=None) -> Tensor:
     try:
         a = np.array(plain(data), dtype=wide)
     except OverflowError:
-        raise RuntimeError("Overflow when unpacking long long: a value does not fit in int64") from None
+        raise ValueError("Overflow when unpacking long long: a value does not fit in int64") from None
     if a.shape != shape:
         raise ValueError(f"expected data of shape {list(shape)}, got {list(a.shape)}")
     return from_array(a, target)
@@ -308,7 +316,7 @@ def check_range(x, d) -> None:
             0, (1 << 8 * d.itemsize) - 1)  # fmt: skip
         if not low <= x <= high:
             if d is dt.int64:
-                raise RuntimeError("Overflow when unpacking long long: a value does not fit in int64")
+                raise ValueError("Overflow when unpacking long long: a value does not fit in int64")
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {x}")
 
 
