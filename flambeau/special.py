@@ -7,7 +7,7 @@ _NAMES = {
     "gammaln": "lgamma", "digamma": "digamma", "psi": "digamma", "polygamma": "polygamma", "logit": "logit", "sinc": "sinc",
     "i0": "special_i0", "i0e": "special_i0e", "i1": "special_i1", "i1e": "special_i1e", "ndtri": "special_ndtri",
     "erfcx": "special_erfcx", "log_ndtr": "special_log_ndtr", "xlogy": "xlogy", "softmax": "softmax",
-    "log_softmax": "log_softmax", "logsumexp": "logsumexp", "round": "round",
+    "gammainc": "igamma", "gammaincc": "igammac", "zeta": "special_zeta", "log_softmax": "log_softmax", "logsumexp": "logsumexp", "round": "round",
 }  # fmt: skip
 for _name, _op in _NAMES.items():
     globals()[_name] = getattr(_ops, _op)

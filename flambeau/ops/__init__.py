@@ -12,7 +12,8 @@ FAMILIES = (
     "rounding", "arithmetic", "extremes", "binary_maths", "unary", "compare", "copying", "create", "view",
     "slicing", "splitting", "complex_views", "reduce", "scan", "join", "index", "sort", "statistics",
     "softmax", "activation", "loss", "classification", "embedding", "norm", "pool", "matmul", "conv", "contract", "resize",
-    "attention", "recurrent", "predicates", "random", "fourier", "windows", "linear_algebra",
+    "attention", "recurrent", "predicates", "random", "gamma_random", "incomplete_gamma", "fourier", "windows",
+    "linear_algebra",
     "decompositions", "matrix_functions", "custom", "foreach",
 )  # fmt: skip
 

@@ -163,6 +163,15 @@ def nextafter(input, other):
 nextafter.derivative(input=lambda g: g, other=lambda g: g * 0)
 
 
+@op(POINTWISE, promote="float", function=False, method=False, cost=16)
+def special_zeta(input, other):
+    """Hurwitz's zeta function, the sum of (other + k)^-input over k = 0, 1, ...; not differentiable.
+
+    Source:   torch.special.zeta
+    """
+    return E.zeta(input, other)
+
+
 @op(POINTWISE)
 def heaviside(input, values):
     """0 for negative input, values for 0, 1 for positive.

@@ -13,6 +13,8 @@ import numpy as np
 
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
+from flambeau.ops import factor_failures as why
+from flambeau.ops.compare import where
 from flambeau.ops.record import KERNEL, hooks, op
 from flambeau.ops.reduce import named
 
@@ -66,7 +68,15 @@ def inverse_of(A):
     try:
         return tensor(np.linalg.inv(array(A)), A._dtype)
     except np.linalg.LinAlgError:
-        raise LinAlgError("linalg.inv: The diagonal element is zero, the inversion could not be completed because the input matrix is singular.") from None
+        raise singular("linalg.inv", array(A)) from None
+
+
+def singular(name: str, a) -> LinAlgError:
+    """The error for a matrix without an inverse."""
+    which, k = why.element(why.each(a, why.zero_pivot))
+    return LinAlgError(
+        f"{name}: {which}The diagonal element {k} is zero, the inversion could not be completed because the input matrix is singular."
+    )
 
 
 inverse_of.derivative(A=lambda g, result: -(dagger(result) @ g @ dagger(result)))
@@ -130,19 +140,36 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False, out=None):
 
 
 def inv_ex(A, *, check_errors=False, out=None):
-    """(A^-1, info): info is 0 where it exists.
+    """(A^-1, info): info is 0 where it exists, else which pivot is 0 (and the inverse NaN).
 
     Source:   torch.linalg.inv_ex
     """
-    return named("linalg_inv_ex", (inv(A), A.new_zeros(A._shape[:-2], dtype=dt.int32)))
+    check("linalg.inv_ex", A)
+    info = why.each(array(A), why.zero_pivot)
+    if check_errors and info.any():
+        raise singular("linalg.inv_ex", array(A))
+    return named("linalg_inv_ex", (despite(info, A, inverse_of), tensor(info, dt.int32)))
+
+
+def despite(info, A, fn):
+    """fn of the matrices that info says nothing of; NaN for the others."""
+    if not info.any():
+        return fn(A)
+    bad = info != 0
+    y = fn(where(tensor(bad[..., None, None], dt.bool), A.new_ones(A._shape[-1]).diag(), A))
+    return y.masked_fill(tensor(bad.reshape(bad.shape + (1,) * (len(y._shape) - bad.ndim)), dt.bool), math.nan)
 
 
 def solve_ex(A, B, *, left=True, check_errors=False, out=None):
-    """(X, info) as solve's.
+    """(X, info) as solve's: info is 0 where A has an inverse, else which pivot is 0 (and X NaN).
 
     Source:   torch.linalg.solve_ex
     """
-    return named("linalg_solve_ex", (solve(A, B, left=left), A.new_zeros(A._shape[:-2], dtype=dt.int32)))
+    check("linalg.solve_ex", A)
+    info = why.each(array(A), why.zero_pivot)
+    if check_errors and info.any():
+        raise LinAlgError("torch.linalg.solve_ex: The solver failed because the input matrix is singular.")
+    return named("linalg_solve_ex", (despite(info, A, lambda a: solve(a, B, left=left)), tensor(info, dt.int32)))
 
 
 @op(KERNEL, **N, node="LinalgCholeskyExBackward0")
@@ -151,7 +178,16 @@ def cholesky_lower(A):
     try:
         return tensor(np.linalg.cholesky(array(A)), A._dtype)
     except np.linalg.LinAlgError:
-        raise LinAlgError("linalg.cholesky: The factorization could not be completed because the input is not positive-definite (a leading minor is not positive-definite).") from None
+        raise indefinite("linalg.cholesky", array(A)) from None
+
+
+def indefinite(name: str, a) -> LinAlgError:
+    """The error for a matrix without a Cholesky factor."""
+    which, k = why.element(why.each(a, why.bad_minor))
+    return LinAlgError(
+        f"{name}: {which}The factorization could not be completed because the input is not positive-definite (the leading minor "
+        f"of order {k} is not positive-definite)."
+    )
 
 
 def cholesky_grad(g, result):
@@ -177,11 +213,15 @@ def cholesky(A, *, upper=False, out=None):
 
 
 def cholesky_ex(A, *, upper=False, check_errors=False, out=None):
-    """(L, info).
+    """(L, info): info is 0 where L exists, else which leading minor is not positive definite (and L NaN).
 
     Source:   torch.linalg.cholesky_ex
     """
-    return named("linalg_cholesky_ex", (cholesky(A, upper=upper), A.new_zeros(A._shape[:-2], dtype=dt.int32)))
+    check("linalg.cholesky_ex", A)
+    info = why.each(array(A), why.bad_minor)
+    if check_errors and info.any():
+        raise indefinite("linalg.cholesky_ex", array(A))
+    return named("linalg_cholesky_ex", (despite(info, A, lambda a: cholesky(a, upper=upper)), tensor(info, dt.int32)))
 
 
 def cholesky_solve(B, L, upper=False):
