@@ -179,6 +179,9 @@ class Interpreter:
         out.real, out.imag = re, im
         return out
 
+    def prefetch(self, s: K.Prefetch) -> None:
+        """Nothing: what it asks for need not exist."""
+
     def local(self, s: K.Local) -> None:
         if s.ptr not in self.memory:  # one reservation a call, as a stack frame has
             dtype = stored_dtype(s.ptr.dtype)
@@ -264,7 +267,7 @@ HANDLERS: dict[type, Callable] = {
     K.Load: Interpreter.load, K.Store: Interpreter.store, K.Define: Interpreter.assign, K.Assign: Interpreter.assign,
     K.Read: Interpreter.read, K.Update: Interpreter.update, K.Loop: Interpreter.loop, K.While: Interpreter.while_,
     K.If: Interpreter.if_, K.Local: Interpreter.local, K.NewAcc: Interpreter.new_acc,
-    K.Point: Interpreter.point, K.Transpose: Interpreter.transpose,
+    K.Prefetch: Interpreter.prefetch, K.Point: Interpreter.point, K.Transpose: Interpreter.transpose,
 }  # fmt: skip
 
 

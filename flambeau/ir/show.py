@@ -108,6 +108,9 @@ class Writer:
     def local(self, s: K.Local) -> None:
         self.put(f"scratch {pointer(s.ptr)}: {s.count} x {s.ptr.dtype.name}")
 
+    def prefetch(self, s: K.Prefetch) -> None:
+        self.put(f"prefetch {pointer(s.ptr)}[{self.text(s.index)}] to cache {s.level}{' for writing' if s.write else ''}")
+
     def point(self, s: K.Point) -> None:
         self.put(f"{pointer(s.out)} = {pointer(s.ptr)} from {self.text(s.index)}")
 
@@ -141,7 +144,7 @@ class Writer:
 STATEMENTS = {
     K.Load: Writer.load, K.Store: Writer.store, K.Define: Writer.define, K.Assign: Writer.assign, K.Read: Writer.read,
     K.NewAcc: Writer.new_acc, K.Update: Writer.update, K.Local: Writer.local, K.Loop: Writer.loop, K.While: Writer.while_,
-    K.If: Writer.if_, K.Point: Writer.point, K.Transpose: Writer.transpose, Expr: Writer.stop,
+    K.If: Writer.if_, K.Prefetch: Writer.prefetch, K.Point: Writer.point, K.Transpose: Writer.transpose, Expr: Writer.stop,
 }  # fmt: skip
 
 

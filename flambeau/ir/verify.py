@@ -197,6 +197,11 @@ class Verifier:
         if self.lanes is not None and not self.atomic and not self.known(s.index):
             self.fail(f"every lane stores to one element of {s.ptr.name}")
 
+    def prefetch(self, s: K.Prefetch) -> None:
+        self.access(s.ptr, s.index, None)
+        if s.level not in (1, 2, 3):
+            self.fail(f"there is no cache level {s.level}")
+
     def local(self, s: K.Local) -> None:
         if type(s.count) is not int or s.count < 1:
             self.fail(f"scratch of {s.count} elements")
@@ -307,7 +312,7 @@ CHECKS: dict[type, Callable] = {
     K.Load: Verifier.load, K.Store: Verifier.store, K.Define: Verifier.new_var, K.Assign: Verifier.assign,
     K.Read: Verifier.read, K.Update: Verifier.update, K.Loop: Verifier.loop, K.While: Verifier.while_,
     K.If: Verifier.if_, K.Local: Verifier.local, K.NewAcc: Verifier.new_acc,
-    K.Point: Verifier.point, K.Transpose: Verifier.transpose,
+    K.Prefetch: Verifier.prefetch, K.Point: Verifier.point, K.Transpose: Verifier.transpose,
 }  # fmt: skip
 
 
