@@ -20,7 +20,8 @@ from flambeau.ops.record import hooks
 from flambeau.runtime.threads import get_num_threads
 
 LIMIT = 48 << 20  # bytes of padded copies and packed gradients held at a time
-CHUNK = 256  # steps between two visits of a tile's sums to memory: a panel of so many stays in the second-level cache
+CHUNK = 96  # steps between two visits of a tile's sums to memory: a panel of so many stays in the first-level cache
+RUN = 1024  # positions, about, in the table of a weight gradient's steps
 SUMS = 192 << 10  # bytes of a task's sums, where all rows are to meet each step of the other factor once
 PARTS = 8 << 20  # bytes of sums that tasks have of their own before they are brought together
 TILES = 16  # tiles of rows in one task, that its sums stay in the first-level cache
@@ -231,7 +232,7 @@ def forward(plan: Plan, x, w, bias: Address | None, s: Shape, out) -> None:
             depthwise(plan, start, st, s.out, st[2:], src, apart, taps_at, w, offsets, s.k, bias, s.co, mg, images)
         else:
             convolve(plan, start, st, s.out, st[2:], src, apart, taps_at, w, offsets, (mg * s.k, s.k), bias, s.groups, mg,
-                     cg * xs[1], s.k, images)  # fmt: skip
+                     cg * xs[1], s.k, images, True)  # fmt: skip
 
 
 def registers() -> int:
@@ -263,8 +264,11 @@ def divisor(taps: int) -> int:
 
 
 def convolve(plan: Plan, y: Address, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets, w_strides,
-             bias: Address | None, groups: int, columns: int, x_group: int, depth: int, images: int) -> None:  # fmt: skip
-    """One product of patches of src with w: outputs `out`, `apart` in src and `y_steps` in y; w_strides (group, column)."""
+             bias: Address | None, groups: int, columns: int, x_group: int, depth: int, images: int, in_order: bool) -> None:  # fmt: skip
+    """One product of patches of src with w: outputs `out`, `apart` in src and `y_steps` in y; w_strides (group, column).
+
+    in_order: w_offsets are 0, 1, 2, ...
+    """
     d, xs = w._dtype, src.strides
     step, unit = apart[2] if apart[2] in (1, 2) else 0, y_steps[2] == 1
     if columns <= NARROW:
@@ -282,7 +286,7 @@ def convolve(plan: Plan, y: Address, st, out, y_steps, src: Source, apart, taps_
         return
     count = math.prod(out)
     tile = tile_for(d, count, columns)
-    how = "turn" if w_strides[1] == depth else "unit" if w_strides[1] == 1 else "any"
+    how = "turn" if in_order else "unit" if w_strides[1] == 1 else "any"
     b = packed(plan, w._ptr, d, w_offsets, depth, columns, w_strides[1], 1, 0, groups, w_strides[0], tile, how)
     dense = y_steps == (out[1] * out[2], out[2], 1)
     p = Product(d, tile, groups, columns, count, depth, depth, images, (xs[0], 0, x_group), (columns * st[1], 0, st[0], st[1]), dense)
@@ -342,7 +346,7 @@ def grad_input_class(plan: Plan, src: Source, w, s: Shape, out, classes, low, fi
         depthwise(plan, start, st, counts, y_steps, src, gs[2:], taps_at, w, offsets, total, None, s.ci, 1, images)
     else:
         convolve(plan, start, st, counts, y_steps, src, gs[2:], taps_at, w, offsets, (mg * cg * total, total), None, s.groups,
-                 cg, mg * gs[1], mg * len(taps), images)  # fmt: skip
+                 cg, mg * gs[1], mg * len(taps), images, False)  # fmt: skip
 
 
 # gradient of the weight ---------------------------------------------------------------------------
@@ -369,7 +373,7 @@ def weight_product(plan: Plan, g, src: Source, s: Shape, out) -> None:
     dense = gs[2:] == (s.out[1] * s.out[2], s.out[2], 1)
     b = packed(plan, g._ptr, d, grid(*zip(s.out, gs[2:], strict=True)), count, mg, gs[1], s.n,
                gs[0], s.groups, mg * gs[1], tile, "turn" if dense else "unit" if gs[1] == 1 else "any")  # fmt: skip
-    together = max(1, min(s.n, 4 * CHUNK // count))
+    together = max(1, min(s.n, RUN // count))
     apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
     steps = grid((together, xs[0]), *zip(s.out, apart, strict=True))
     rows = grid((cg, xs[1]), *((t, e * v) for t, e, v in zip(s.taps, s.dilation, xs[2:], strict=True)))

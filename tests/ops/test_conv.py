@@ -74,6 +74,7 @@ CASES = {
     "depthwise": case(2, 10, 10, (9, 19), 3, 1, 1, 1, 10), "depthwise multiplied": case(1, 5, 15, (7, 7), (3, 5), 2, 2, 1, 5),
     "depthwise 5x5": case(1, 4, 4, (8, 35), 5, 1, 2, 1, 4), "1d": case(2, 3, 20, (17,), 4, 2, 1), "1d long": case(1, 1, 9, (131,), 9, 1, 4),
     "3d": case(2, 3, 10, (4, 5, 6), (2, 3, 3), 1, 1), "3d strided": case(1, 4, 4, (5, 6, 7), 3, 2, (1, 0, 1), 1, 2),
+    "as many taps as steps": case(2, 16, 2, (7, 13), (1, 2), (1, 2)),
     "many positions": case(5, 6, 20, (33, 35), 3), "many positions strided": case(3, 5, 9, (70, 71), 3, 2, 1),
     "kernel is input": case(3, 6, 13, (4, 5), (4, 5)),
     **{f"{m} outputs": case(2, 7, m, (5, 5), 3) for m in (15, 16, 31, 47, 49, 65, 97)},
