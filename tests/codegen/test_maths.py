@@ -103,3 +103,30 @@ def test_pow():
     base = torch.tensor([-2.0, -2.0, 0.0, 0.0, -8.0, float("inf"), 1.0])
     power = torch.tensor([3.0, 0.5, 0.0, -1.0, 2.0, -1.0, float("nan")])
     np.testing.assert_array_equal((base**power).numpy(), np.float32([-8, NAN, 1, INF, 64, 0, 1]))
+
+
+@pytest.mark.parametrize(("name", "width"), [("tanh", 9 / 32), ("erf", 1 / 8)])
+def test_pieces_meet(name, width):
+    """At, just below and just above every boundary between the polynomials, and beyond the last."""
+    edges = (np.arange(40) + 0.5) * width
+    near = np.float32(edges)
+    x = np.concatenate([np.nextafter(near, np.float32(0)), near, np.nextafter(near, np.float32(99)), np.float32([1e-38, 1e-20, 1e-3])])
+    x = np.concatenate([x, -x])
+    want = {"tanh": np.tanh, "erf": sp.erf}[name](x.astype(np.float64))
+    assert error(getattr(torch, name)(torch.from_numpy(x)).numpy(), want, np.float32) <= 1.5
+
+
+@pytest.mark.parametrize("name", ["sin", "cos", "tan"])
+def test_angles_on_both_sides_of_the_short_reduction(name):
+    x = np.float32(np.concatenate([R.uniform(2.0**27, 2.0**29, 300), R.uniform(-3, 3, 300), 2.0 ** np.arange(20, 127)]))
+    with mpmath.workdps(60):
+        want = np.array([float(getattr(mpmath, name)(mpmath.mpf(float(v)))) for v in x])
+    assert error(getattr(torch, name)(torch.from_numpy(x)).numpy(), want, np.float32) <= 1.5
+
+
+def test_logarithms_of_odd_and_usual_numbers_together():
+    x = np.float32([1e-40, 3.0, 0.0, np.inf, -1.0, np.nan, 1.0, 2.0**-126, 1e-45] * 30)
+    with np.errstate(all="ignore"):
+        for name in ("log", "log2", "log10"):
+            want = getattr(np, name)(x.astype(np.float64))
+            np.testing.assert_allclose(getattr(torch, name)(torch.from_numpy(x)).numpy(), want, rtol=2e-7)

@@ -76,9 +76,10 @@ def piecewise(z: Expr, table: Sequence[float], width: float) -> Expr:
     """
     t = fma(z, 1 / width, F32.magic)
     k = bitcast(t, F32.int)
-    d = fma(t - F32.magic, -width, z)
+    n = t - F32.magic
+    d = fma(n, -width, z)
     *rest, y = [E.lookup(k, table[j : j + 32], z.dtype) for j in range(0, len(table), 32)]
-    rest[0] = where(z < width / 2, z, rest[0])
+    rest[0] = where(n == 0, z, rest[0])
     for c in reversed(rest[1:]):
         y = fma(y, d, c)
     return fma(y, d, rest[0])
