@@ -1,7 +1,9 @@
 """README.md and docs/: every program runs and prints what its page says; the reference names everything public."""
 
 import ast
+import importlib
 import importlib.util
+import pkgutil
 import re
 import sys
 import xml.etree.ElementTree as ET
@@ -183,6 +185,26 @@ def test_reference_names_every_op():
             assert name in functions, name
         if name in vars(flambeau.Tensor):
             assert name in methods, name
+
+
+# Packages of our own, below PyTorch's names; and modules whose listed names are for the modules beside them.
+OURS = {"core", "ir", "codegen", "runtime", "ops", "tensor", "support", "runner"}
+BESIDE = {"autograd.engine", "autograd.hooks", "autograd.views", "nn.modules.lazy", "nn.modules.linear", "nn.parameter",
+          "nn.utils.spectral_norm", "nn.utils.weight_norm", "utils.recorded", "utils.tensorboard.writer"}  # fmt: skip
+
+
+def test_no_module_keeps_public_names_to_itself():
+    told = {id(v) for page in reference.PAGES for v in reference.members(page).values()}
+    untold = []
+    for found in pkgutil.walk_packages(flambeau.__path__, "flambeau."):
+        name = found.name.removeprefix("flambeau.")
+        private = any(part.startswith("_") for part in name.split("."))
+        if private or name.partition(".")[0] in OURS or name in {*BESIDE, *reference.PAGES}:
+            continue
+        module = importlib.import_module(found.name)
+        listed = [(n, getattr(module, n)) for n in getattr(module, "__all__", ()) if not n.startswith("_")]
+        untold += [f"{name}.{n}" for n, v in listed if callable(v) and id(v) not in told]
+    assert not untold
 
 
 def test_everything_public_has_a_docstring():

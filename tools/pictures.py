@@ -247,8 +247,7 @@ def lenet() -> str:
     """By flambeau.utils.draw."""
     from flambeau.utils.draw import draw
 
-    head, rest = draw(LeNet(), torch.zeros(1, 1, 32, 32)).split("\n", 1)
-    return f'{head}\n<rect width="100%" height="100%" rx="8" fill="{PAPER}"/>\n{rest}\n'
+    return draw(LeNet(), torch.zeros(1, 1, 32, 32)) + "\n"
 
 
 def axes(p: Picture, left, top, width, height, title="") -> None:

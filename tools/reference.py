@@ -23,16 +23,16 @@ SECTIONS = {
     ],
     "Networks": [
         "nn", "nn.functional", "nn.init", "nn.attention", "nn.parallel", "nn.grad", "nn.utils", "nn.utils.rnn",
-        "nn.utils.parametrize", "nn.utils.parametrizations", "nn.utils.prune", "nn.utils.stateless",
+        "nn.utils.parametrize", "nn.utils.parametrizations", "nn.utils.prune", "nn.utils.stateless", "nn.modules.module", "nn.modules.utils",
     ],
     "Gradients": ["autograd", "autograd.functional", "autograd.function", "autograd.graph", "func"],
     "Training": [
         "optim", "optim.lr_scheduler", "optim.swa_utils", "amp", "utils.data", "utils.checkpoint", "utils.training",
         "utils.tensorboard", "utils.draw", "utils.benchmark",
     ],
-    "Images": ["vision.transforms", "vision.datasets", "vision.models", "vision.utils"],
+    "Images": ["vision.transforms", "vision.transforms.functional", "vision.datasets", "vision.models", "vision.utils"],
     "Saving and the rest": [
-        "serialization", "hub", "testing", "utils", "utils.dlpack", "utils.model_zoo", "multiprocessing", "compiler", "jit",
+        "serialization", "hub", "testing", "utils", "utils.hooks", "utils.dlpack", "utils.model_zoo", "multiprocessing", "compiler", "jit",
         "distributed", "backends", "accelerator", "cpu", "cuda", "mps", "xpu", "version",
     ],
 }  # fmt: skip
@@ -67,6 +67,13 @@ def public_names(title: str) -> list[str]:
 # Helpers among the functions of ops; and functions of other namespaces.
 INTERNAL = {"copy_elements", "resize", "spread", "sum_to", "fold", "householder_product", "vector_norm"}
 NAMES = {  # modules that keep helpers beside their public names
+    "nn.modules.module": [
+        f"register_module_{kind}_hook" for kind in (
+            "backward", "buffer_registration", "forward", "forward_pre", "full_backward", "full_backward_pre",
+            "module_registration", "parameter_registration",
+        )
+    ],
+    "nn.modules.utils": ["consume_prefix_in_state_dict_if_present"],
     "autograd.functional": ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"],
     "autograd.function": ["Function", "FunctionCtx", "once_differentiable"],
     "autograd.graph": ["Node", "save_on_cpu", "saved_tensors_hooks"],

@@ -21,6 +21,7 @@ class RemovableHandle:
         self.extra_dict_ref = tuple(weakref.ref(d) for d in extras)
 
     def remove(self):
+        """Take the hook away; nothing happens if it is gone."""
         for ref in (self.hooks_dict_ref, *self.extra_dict_ref):
             table = ref()
             if table is not None:

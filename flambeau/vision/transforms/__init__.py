@@ -1,6 +1,6 @@
 """torchvision.transforms: changes of Pillow images and tensors; random ones draw as torchvision's."""
 
-from flambeau.vision.transforms import functional
+from flambeau.vision.transforms import classes, functional
 from flambeau.vision.transforms.basics import InterpolationMode, pillow
 from flambeau.vision.transforms.classes import *  # noqa: F403
 from flambeau.vision.transforms.functional import (
@@ -13,4 +13,4 @@ from flambeau.vision.transforms.functional import (
 )
 
 __all__ = ["InterpolationMode", "functional", "pillow", "to_pil_image", "to_tensor"]
-__all__ += ["convert_image_dtype", "crop", "pil_to_tensor", "resize"]
+__all__ += ["convert_image_dtype", "crop", "pil_to_tensor", "resize", *classes.__all__]
