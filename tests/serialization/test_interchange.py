@@ -97,6 +97,27 @@ def test_whole_models_of_pytorch(tmp_path):
         assert (found(x)[0] if name == "lstm.pt" else found(x)).requires_grad
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_whole_models_for_pytorch(tmp_path):
+    torch = pytest.importorskip("torch")
+    nn = flambeau.nn
+    for net, shape in (
+        (nn.LSTM(2, 3, 2, bidirectional=True), (4, 1, 2)), (nn.GRU(2, 3), (4, 1, 2)), (nn.MultiheadAttention(4, 2), (3, 1, 4)),
+        (nn.TransformerEncoderLayer(4, 2, activation="gelu").eval(), (3, 1, 4)), (nn.Transformer(4, 2, 1, 1, 8).eval(), (3, 1, 4)),
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU()), (2, 1, 4, 4)),
+    ):  # fmt: skip
+        flambeau.save(net, tmp_path / "a.pt")
+        theirs = torch.load(tmp_path / "a.pt", weights_only=False)
+        assert repr(theirs) == repr(net)
+        count = 3 if isinstance(net, nn.MultiheadAttention) else 2 if isinstance(net, nn.Transformer) else 1
+        got = net(*[flambeau.ones(shape)] * count)
+        want = theirs(*[torch.ones(shape)] * count)
+        got, want = (got[0], want[0]) if isinstance(got, tuple) else (got, want)
+        np.testing.assert_allclose(got.detach().numpy(), want.detach().numpy(), atol=1e-5)
+        again = flambeau.load(tmp_path / "a.pt", weights_only=False)
+        assert repr(again) == repr(net)
+
+
 def test_more_of_python_and_numpy_for_trusted_files(tmp_path):
     for value in (np.float64(2.5), np.arange(6).reshape(2, 3).T, np.array("ab"), collections.deque([1, 2], 5), range(3), ..., slice(1, 2)):
         flambeau.save({"v": value}, tmp_path / "a.pt")

@@ -118,6 +118,13 @@ class RNNBase(Module):
     def _flat_weights(self):
         return [getattr(self, name) for names in self._all_weights for name in names]
 
+    def __getstate__(self):
+        """PyTorch's state, which keeps the weights and their names in lists too, so that it reads our pickles."""
+        return self.__dict__ | {"_flat_weights": self._flat_weights, "_flat_weights_names": self._flat_weights_names}
+
+    def __setstate__(self, state):
+        super().__setstate__({k: v for k, v in state.items() if k not in ("_flat_weights", "_flat_weights_names")})
+
     @property
     def all_weights(self):
         """The weights of each layer and direction, as a list of lists."""
