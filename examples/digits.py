@@ -1,8 +1,9 @@
 """The tutorial's network on real handwritten digits: python examples/digits.py [--epochs N] [--out FOLDER]
 
 Trains a small convolutional network on the 1,797 digits that scikit-learn ships, with a progress bar, TensorBoard logs (loss,
-accuracy, PR curves, the graph), a checkpoint of the best state, and pictures of the curves and of some predictions. A tenth
-of the training images says when to stop and which state is best; the held-out images are looked at once, at the end.
+accuracy, PR curves, the graph), a checkpoint of the best state, and pictures of the curves and of some predictions. What is
+judged and kept is a moving average of the weights. A tenth of the training images says when to stop and which state is best;
+the held-out images are looked at once, at the end.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import matplotlib.pyplot as plt
 import flambeau as torch
 from flambeau import nn
 from flambeau.nn import functional as F
+from flambeau.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from flambeau.utils.data import DataLoader, random_split
 from flambeau.utils.draw import draw
 from flambeau.utils.tensorboard import SummaryWriter
@@ -99,6 +101,7 @@ def main() -> None:
     valid_loader = DataLoader(valid, batch_size=len(valid))
     test_loader = DataLoader(test, batch_size=len(test))
     net = Net()
+    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=args.epochs * len(train_loader))
     stop, history = EarlyStopping(patience=15), []
@@ -115,14 +118,15 @@ def main() -> None:
                 loss.backward()
                 optimizer.step()
                 schedule.step()
+                average.update_parameters(net)
                 total += loss.item() * len(y)
-            loss, accuracy, _, _ = evaluate(net, valid_loader)
+            loss, accuracy, _, _ = evaluate(average, valid_loader)
             history.append({"train loss": total / len(learn), "validation loss": loss, "accuracy": accuracy})
             for name, value in history[-1].items():
                 writer.add_scalar(name, value, epoch)
             if hasattr(bar, "set_postfix"):
                 bar.set_postfix(accuracy=f"{100 * accuracy:.1f}%", loss=f"{loss:.3f}")
-            if stop(loss, net):
+            if stop(loss, average.module):
                 break
         net.load_state_dict(stop.best_state)
         _, accuracy, probabilities, labels = evaluate(net, test_loader)
