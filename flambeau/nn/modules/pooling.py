@@ -30,9 +30,8 @@ class _MaxPoolNd(Module):
 
     def forward(self, input):
         return getattr(F, self._pool)(
-            input, self.kernel_size, self.stride, self.padding, self.dilation,
-            ceil_mode=self.ceil_mode, return_indices=self.return_indices,
-        )  # fmt: skip
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+        )
 
     def extra_repr(self):
         return (
