@@ -521,11 +521,11 @@ def geometry(shape, strides, dtype) -> tuple:
     return math.prod(shape), shape, strides, S.is_contiguous(shape, strides), dtype, extent * dtype.itemsize
 
 
-def fresh(geometry: tuple, take=allocate):
-    """Fresh memory of a geometry, had by take(bytes)."""
+def fresh(geometry: tuple, take=None):
+    """Fresh memory of a geometry, had by take(bytes) instead of `allocate` if given."""
     t = new_tensor(Tensor)
     t._numel, t._shape, t._strides, t._dense, t._dtype, nbytes = geometry
-    s = t._storage = t._vc = take(nbytes)
+    s = t._storage = t._vc = allocate(nbytes) if take is None else take(nbytes)
     t._ptr = s.ptr
     t._requires_grad = False
     t._grad_fn = t._grad = t._base = t._hooks = t._accumulate = t._post_hooks = None
