@@ -243,3 +243,19 @@ def test_errors(call, says):
 def test_a_number_is_no_matrix():
     with pytest.raises(TypeError):
         torch.mm(torch.ones(2, 3), 3)
+
+
+@pytest.mark.parametrize("machine", [(6, 8, False), (12, 4, False)], ids=("avx2", "neon"))
+def test_tiles_of_other_machines(rng, monkeypatch, machine):
+    mr, lanes, masks = machine
+    monkeypatch.setattr(gemm, "tile_for", lambda acc: gemm.Tile(mr, 2 * lanes, 32, lanes, masks))
+    gemm.plan.cache_clear()
+    try:
+        for m, k, n in ((5, 9, 7), (mr, 32, 2 * lanes), (2 * mr + 1, 70, 6 * lanes + 1), (4 * mr + 3, 33, 3 * lanes)):
+            for a, b in (("dense", "turned"), ("turned", "dense"), ("every other", "apart")):
+                x, y, out = matrix(rng, m, k, a), matrix(rng, k, n, b), matrix(rng, m, n)
+                before = exact(out)
+                multiply(x, y, out, accumulate=True)
+                close(out, x, y, before)
+    finally:
+        gemm.plan.cache_clear()
