@@ -413,10 +413,11 @@ def histc(input, bins=100, min=0, max=0):  # noqa: A002
             raise RuntimeError(f"range of [{low}, {high}] is not finite")
         if low > high:
             raise RuntimeError("max must be larger than min")
-        inside = (x >= low) & (x <= high)
-        y = x.to(dt.float64) if x._dtype.kind in "iu" else x
-        at = ((y - low) * (bins / (high - low))).floor().clamp(max=bins - 1)
-        at = at.masked_fill(~inside, bins).to(dt.int64)  # one more bin for what is outside
-        return bincount(at, minlength=bins + 1)[:bins].to(input._dtype)
+        x = x.contiguous()
+        out = hooks.empty((bins + 1,), dt.int64).zero_()
+        if x._numel:
+            d = dt.float32 if x._dtype.is_floating_point and x._dtype.itemsize < 8 else dt.float64
+            K.count_between((dt.int64, x._dtype), d=d)(1, 1, out._ptr, x._ptr, x._numel, bins, float(low), float(high))
+        return out[:bins].to(input._dtype)
 
     return unrecorded(run)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
-from flambeau.ir.kernel import Int, Ptr, kernel
+from flambeau.ir.kernel import Float, Int, Ptr, kernel
 
 UNSIGNED = {1: dt.uint8, 2: dt.uint16, 4: dt.uint32, 8: dt.uint64}
 SIGNED = {1: dt.int8, 2: dt.int16, 4: dt.int32, 8: dt.int64}
@@ -267,3 +267,24 @@ def count_into(k, out: Ptr, bins: Ptr, weights: Ptr, n: Int, *, weighted: bool):
     with k.parallel() as _, k.seq(n) as i:
         b = E.cast(bins[i], dt.int64)
         out[b] = out[b] + (weights[i] if weighted else 1)
+
+
+PIECE = 1024
+
+
+@kernel
+def count_between(k, out: Ptr, x: Ptr, n: Int, bins: Int, low: Float, high: Float, *, d):
+    """out[b] += 1 for each x in the b-th of equal intervals of [low, high]; out has one more bin, for what is outside."""
+    places = k.local(PIECE, dt.int64)
+    with k.parallel() as _, k.seq(0, n, PIECE) as lo:
+        count = E.minimum(n - lo, PIECE)
+        with k.vector(count) as i:
+            v = E.cast(x[lo + i], d)
+            inside = (v >= E.cast(low, d)) & (v <= E.cast(high, d))
+            scaled = (v - E.cast(low, d)) * E.cast(E.cast(bins, dt.float64) / (high - low), d)
+            last = E.cast(bins - 1, d)
+            place = E.floor(E.where(scaled < last, scaled, last))
+            places[i] = E.cast(E.where(inside, place, E.cast(bins, d)), dt.int64)
+        with k.seq(count) as i:
+            at = places[i]
+            out[at] = out[at] + 1
