@@ -201,12 +201,12 @@ kth_along.derivative(
 
 
 # unique -------------------------------------------------------------------------------------------
-def run_lengths(x, order):
-    """(first positions, inverse, counts) of runs of equal neighbours in a vector."""
+def run_lengths(x, order, invert: bool):
+    """(first positions, inverse if invert, counts) of runs of equal neighbours in a vector."""
     n = x._numel
-    starts, inverse = hooks.empty((n,), dt.int64), hooks.empty((n,), dt.int64)
+    starts, inverse = hooks.empty((n,), dt.int64), hooks.empty((n if invert else 0,), dt.int64)
     total = hooks.empty((1,), dt.int64)
-    k = K.runs((dt.int64, dt.int64, dt.int64, x._dtype, dt.int64), use_order=order is not None)
+    k = K.runs((dt.int64, dt.int64, dt.int64, x._dtype, dt.int64), use_order=order is not None, invert=invert)
     k(1, 1, starts._ptr, inverse._ptr, total._ptr, x._ptr, (order if order is not None else starts)._ptr, n)
     starts = starts[: total.item()]
     ends = starts.new_full((1,), n)
@@ -245,8 +245,9 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
             empty = hooks.empty((0,), dt.int64)
             return answers(flat.clone(), empty.reshape(input._shape), empty, return_inverse, return_counts)
         values, order = sort_along(flat, 0, False)
-        starts, inverse, counts = run_lengths(values, order)
-        return answers(values[starts], inverse.reshape(input._shape), counts, return_inverse, return_counts)
+        starts, inverse, counts = run_lengths(values, order, return_inverse)
+        inverse = inverse.reshape(input._shape) if return_inverse else None
+        return answers(values[starts], inverse, counts, return_inverse, return_counts)
 
     return unrecorded(run)
 
@@ -265,8 +266,9 @@ def unique_consecutive(input, return_inverse=False, return_counts=False, dim=Non
         if not flat._numel:
             empty = hooks.empty((0,), dt.int64)
             return answers(flat.clone(), empty.reshape(input._shape), empty, return_inverse, return_counts)
-        starts, inverse, counts = run_lengths(flat, None)
-        return answers(flat[starts], inverse.reshape(input._shape), counts, return_inverse, return_counts)
+        starts, inverse, counts = run_lengths(flat, None, return_inverse)
+        inverse = inverse.reshape(input._shape) if return_inverse else None
+        return answers(flat[starts], inverse, counts, return_inverse, return_counts)
 
     return unrecorded(run)
 

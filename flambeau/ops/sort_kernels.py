@@ -223,8 +223,8 @@ def top_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, n: Int, count: Int
 
 
 @kernel
-def runs(k, starts: Ptr, inverse: Ptr, total: Ptr, x: Ptr, order: Ptr, n: Int, *, use_order: bool):
-    """starts: where runs of equal neighbours of x begin; inverse[order[i]]: the run of i; total: how many."""
+def runs(k, starts: Ptr, inverse: Ptr, total: Ptr, x: Ptr, order: Ptr, n: Int, *, use_order: bool, invert: bool):
+    """starts: where runs of equal neighbours of x begin; inverse[order[i]] (if invert): the run of i; total: how many."""
     with k.parallel() as _:
         run = k.var(-1)
         with k.seq(n) as i:
@@ -233,7 +233,8 @@ def runs(k, starts: Ptr, inverse: Ptr, total: Ptr, x: Ptr, order: Ptr, n: Int, *
             with k.if_(~same):
                 run.set(run.get() + 1)
                 starts[run.get()] = i
-            inverse[order[i] if use_order else i] = run.get()
+            if invert:
+                inverse[order[i] if use_order else i] = run.get()
         total[0] = run.get() + 1
 
 
