@@ -41,25 +41,31 @@ class Net(nn.Module):
         return self.fc2(x)
 
 
+def shifts(images):
+    """(n, 1, 3, 3, 8, 8): each image moved by -1, 0 or 1 pixels in both directions."""
+    return F.pad(images, (1, 1, 1, 1)).unfold(2, 8, 1).unfold(3, 8, 1)
+
+
 def shifted(images):
-    """Each image moved by up to one pixel in both directions: the labels stay."""
-    n = len(images)
-    places = F.pad(images, (1, 1, 1, 1)).unfold(2, 8, 1).unfold(3, 8, 1)  # (n, 1, 3, 3, 8, 8): all nine shifts
-    dy, dx = torch.randint(0, 3, (2, n))
-    return places[torch.arange(n), :, dy, dx]
+    """Each image in a random one of its nine places: the labels stay."""
+    dy, dx = torch.randint(0, 3, (2, len(images)))
+    return shifts(images)[torch.arange(len(images)), :, dy, dx]
 
 
-def evaluate(net, loader):
-    """(loss, accuracy, probabilities, labels) on held-out images."""
+def predict(net, images):
+    """Probabilities: the mean over the nine places an image was learnt in."""
+    places = shifts(images).permute(2, 3, 0, 1, 4, 5).reshape(9, *images.shape)
+    return torch.stack([net(x).softmax(1) for x in places]).mean(0)
+
+
+def evaluate(net, loader, probabilities=lambda net, x: net(x).softmax(1)):
+    """(loss, accuracy, probabilities, labels) on images that were not learnt."""
     net.eval()
-    logits, labels = [], []
     with torch.no_grad():
-        for x, y in loader:
-            logits.append(net(x))
-            labels.append(y)
-    logits, labels = torch.cat(logits), torch.cat(labels)
-    loss = F.cross_entropy(logits, labels).item()
-    return loss, (logits.argmax(1) == labels).float().mean().item(), logits.softmax(1), labels
+        found, labels = zip(*((probabilities(net, x), y) for x, y in loader), strict=True)
+    p, labels = torch.cat(found), torch.cat(labels)
+    loss = F.nll_loss(p.clamp(min=1e-9).log(), labels).item()
+    return loss, (p.argmax(1) == labels).float().mean().item(), p, labels
 
 
 def pictures(out: Path, history, net, test) -> None:
@@ -75,7 +81,7 @@ def pictures(out: Path, history, net, test) -> None:
     figure.savefig(out / "curves.png", dpi=110)
     x = test.data[:24]
     with torch.no_grad():
-        guess = net(x).argmax(1)
+        guess = predict(net, x).argmax(1)
     figure, axes = plt.subplots(3, 8, figsize=(9, 4))
     for axis, image, label, g in zip(axes.ravel(), x, test.targets, guess, strict=False):
         axis.imshow(1 - image[0].numpy(), cmap="gray")
@@ -129,7 +135,7 @@ def main() -> None:
             if stop(loss, average.module):
                 break
         net.load_state_dict(stop.best_state)
-        _, accuracy, probabilities, labels = evaluate(net, test_loader)
+        _, accuracy, probabilities, labels = evaluate(net, test_loader, predict)
         for digit in range(10):
             writer.add_pr_curve(f"digit {digit}", labels == digit, probabilities[:, digit])
     torch.save({"model": net.state_dict(), "accuracy": accuracy}, args.out / "best.pt")
