@@ -78,7 +78,10 @@ def multiply_complex(a, b, out, accumulate: bool) -> None:
 
 
 def check_pair(name: str, a, b, dims: tuple[int, int]) -> None:
-    """Tensors of one dtype and the given numbers of dims whose inner sizes agree."""
+    """Tensors of one dtype and the given numbers of dims."""
+    both = a.__class__ is b.__class__ is hooks.Tensor and a._dtype is b._dtype
+    if both and len(a._shape) == dims[0] and len(b._shape) == dims[1]:
+        return
     for t, n, which in ((a, dims[0], "self"), (b, dims[1], "mat2")):
         if not isinstance(t, hooks.Tensor):
             raise TypeError(f"{name}(): argument {which!r} must be Tensor, not {type(t).__name__}")
@@ -97,8 +100,7 @@ def mm(input, mat2):
     Numerics: float32 and half precisions accumulate in float32
     Source:   torch.mm
     """
-    if mat2.__class__ is not input.__class__ or mat2._dtype is not input._dtype or len(input._shape) != 2 or len(mat2._shape) != 2:
-        check_pair("mm", input, mat2, (2, 2))
+    check_pair("mm", input, mat2, (2, 2))
     (m, k), (k2, n) = input._shape, mat2._shape
     if k != k2:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {k2}x{n})")
