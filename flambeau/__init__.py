@@ -78,6 +78,16 @@ _FUNCTIONAL = (
 )  # fmt: skip
 
 
+# Methods that are functions as well.
+_METHODS = frozenset((
+    "abs_ acos_ acosh_ addmv_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ as_strided_ asin_ asinh_ atan_ "
+    "atanh_ ceil_ clamp_ clamp_max_ clamp_min_ clip_ cos_ cosh_ deg2rad_ detach detach_ erf_ erfc_ exp2_ exp_ "
+    "expm1_ fill_ fix_ floor_ frac_ index_put index_put_ log10_ log1p_ log2_ log_ logit_ nan_to_num_ neg_ "
+    "rad2deg_ reciprocal_ relu_ resize_as_ round_ rsqrt_ sigmoid_ sin_ sinc_ sinh_ sqrt_ square_ tan_ tanh_ "
+    "trunc_ xlogy_ zero_ "
+).split())
+
+
 def __getattr__(name: str):
     if name in _LAZY:
         return _importlib.import_module(f"flambeau.{name}")
@@ -88,4 +98,6 @@ def __getattr__(name: str):
     if not name.startswith("_") and hasattr(ops, name):
         found = globals()[name] = getattr(ops, name)
         return found
+    if name in _METHODS:
+        return getattr(Tensor, name)
     raise AttributeError(f"module 'flambeau' has no attribute {name!r}: it is not implemented (yet)")

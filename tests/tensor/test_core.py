@@ -38,3 +38,11 @@ def test_saved_value_changed_in_place_is_noticed():
 def test_integer_division_by_zero_raises():
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         torch.tensor([1, 2]).remainder(torch.tensor([0, 1]))
+
+
+def test_methods_that_are_functions_too():
+    x = torch.tensor([-1.0, 2.0], requires_grad=True)
+    assert not torch.detach(x * 1).requires_grad
+    y = torch.tensor([-1.0, 2.0])
+    assert torch.clamp_(y, min=0.5) is y and y.tolist() == [0.5, 2.0]
+    assert torch.sigmoid_(y) is y and torch.index_put(y, (torch.tensor([0]),), torch.tensor(3.0))[0] == 3
