@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 import machine
 
-SETTLE = 0.004  # seconds: OpenMP's threads spin for about 2 ms after their last call, on the core the other side needs
+SETTLE = 0.02  # seconds: OpenMP's threads spin for some 17 ms after their last call, on the core the other side needs
 
 
 def interleaved(fns: dict[str, Callable], seconds: float, round_seconds: float) -> dict[str, list[float]]:

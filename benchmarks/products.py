@@ -1,15 +1,11 @@
 """Matrix products, flambeau beside PyTorch: python benchmarks/products.py [name ...] [--threads N]
 
 The shapes of squares, of a small GPT (width 384, 4 x 256 tokens), of an MLP, an LSTM and LeNet, forward and gradients. One process
-runs both in turn on the same threads. Columns: microseconds of each side (medians), the ratio (PyTorch / flambeau; above 1
-flambeau is faster), and the fraction of the multiply-add peak, measured in the same run, that each reaches.
+runs both in turn on the same threads; the last column is the fraction of the multiply-add peak, measured in the same run.
 """
 
 from __future__ import annotations
 
-import argparse
-
-import machine
 import pairs
 
 # name -> batch (0: none), m, k, n, layouts: N as it lies in memory, T the transpose of what lies there
@@ -39,31 +35,17 @@ def operands(t, batch: int, m: int, k: int, n: int, layouts: str):
 
 
 def measure(sides: dict, seconds: float, names=()):
-    """(name, summary, operations) of each shape."""
+    """(name, summary, 0, operations) of each shape."""
     for name, shape in SHAPES.items():
-        if names and name not in names:
+        if names and not name.startswith(names):
             continue
         fns = {}
         for side, t in sides.items():
             a, b = operands(t, *shape)
             fns[side] = lambda a=a, b=b: a @ b
         batch, m, k, n, _ = shape
-        yield name, pairs.summary(pairs.interleaved(fns, seconds, 0.01)), 2 * max(1, batch) * m * n * k
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=0.6)
-    args = parser.parse_args()
-    sides = pairs.libraries(args.threads)
-    peak = machine.fma_peak(args.threads)
-    print(f"{args.threads} threads, {peak / 1e9:.0f} GFLOP/s\n{'':20} {'flambeau us':>12} {'torch us':>12} {'ratio':>7}")
-    for name, row, work in measure(sides, args.seconds, args.names):
-        note = " against ".join(f"{work / row[side] / peak:4.0%}" for side in sides)
-        print(pairs.line(name, row, 1e6, note), flush=True)
+        yield name, pairs.summary(pairs.interleaved(fns, seconds, 0.01)), 0, 2 * max(1, batch) * m * n * k
 
 
 if __name__ == "__main__":
-    main()
+    pairs.main(__doc__, measure)

@@ -25,6 +25,7 @@ import jax_side
 import machine
 import micro
 import pairs
+import products
 import rows
 import training
 import workloads
@@ -34,6 +35,7 @@ HERE = Path(__file__).parent
 SECTIONS = {  # name: (what it is, measure, unit, seconds for each measurement)
     "dispatch": ("around the kernels", dispatch.measure, "us", 0.4),
     "micro": ("single operations", micro.measure, "us", 0.4),
+    "products": ("matrix products", products.measure, "us", 0.4),
     "convolutions": ("convolutions", convolutions.measure, "us", 0.4),
     "rows": ("rows, attention, recurrence", rows.measure, "us", 0.4),
     "training": ("training steps", training.measure, "ms", 4.0),

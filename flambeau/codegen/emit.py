@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from contextlib import contextmanager
 
-from flambeau.codegen.target import Target
+from flambeau.codegen.target import LANE_BYTES, Target
 from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir import kernel as K
@@ -946,7 +946,6 @@ class Emitter:
         )
 
 
-LANE_BYTES = 64  # of the lanes that a sum of floats is kept in, whatever the registers' size
 SHORT = {"float": "f32", "double": "f64", "half": "f16", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64"}
 HANDLERS = {
     K.Load: Emitter.load, K.Store: Emitter.store, K.Define: Emitter.define, K.Assign: Emitter.assign,

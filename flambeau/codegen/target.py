@@ -19,6 +19,7 @@ class Target:
     permutes: int = 0  # floats that one instruction can choose from by lane; with 32, x * 2^n is one too (AVX-512)
 
 
+LANE_BYTES = 64  # of the lanes that a sum of floats is kept in, whatever the registers' size
 SCALAR = Target("scalar", 4, False)
 
 

@@ -11,7 +11,7 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from flambeau.codegen.target import host
+from flambeau.codegen.target import LANE_BYTES, host
 from flambeau.core import dtypes as dt
 from flambeau.ops import conv_kernels as K
 from flambeau.ops.conv_plan import Address, Plan
@@ -240,9 +240,9 @@ def registers() -> int:
     return 16 if host().vector_bytes == 32 else 32
 
 
-def rows_for(columns: int) -> int:
-    """Rows whose sums of `columns` channels stay in registers, with all they are made of; pointers are few as well."""
-    return max(1, min((registers() - 2 - columns) // (columns + 1), 11 - columns))
+def rows_for(columns: int, room: int) -> int:
+    """Rows whose sums of `columns` channels stay in `room` registers, with all they are made of; pointers are few as well."""
+    return max(1, min((room - 2 - columns) // (columns + 1), 11 - columns))
 
 
 def depthwise(plan: Plan, y: Address, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets, w_channel: int,
@@ -272,7 +272,7 @@ def convolve(plan: Plan, y: Address, st, out, y_steps, src: Source, apart, taps_
     d, xs = w._dtype, src.strides
     step, unit = apart[2] if apart[2] in (1, 2) else 0, y_steps[2] == 1
     if columns <= NARROW:
-        high = rows_for(columns)
+        high = rows_for(columns, registers())
         k = K.narrow((d, d, d, d, dt.int64, dt.int64), mr=columns, high=high, lanes=vector(d), step=step, unit=unit,
                      bias_rows=bool(bias))  # fmt: skip
         block = -(-max(1, min(out[1], 65536 // max(1, columns * depth * out[2]))) // high) * high
@@ -395,9 +395,9 @@ def narrow_weight(plan: Plan, g, src: Source, s: Shape, out) -> None:
     cg, mg = s.ci // s.groups, s.co // s.groups
     apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
     steps = grid((cg, xs[1]), *((t, e * v) for t, e, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
-    few = min(s.k, rows_for(mg))
+    lanes = max(2, LANE_BYTES // d.itemsize)  # not `vector`: all processors add in one order
+    few = min(s.k, rows_for(mg, registers() * vector(d) // lanes))
     blocks = -(-s.k // few)
-    lanes = vector(d)
     wide, scratch, geometry = copying(plan, src, d, lanes)
     k = K.narrow_weight((d, d, d, dt.int64, d), mr=mg, few=few, lanes=lanes, step=apart[2] if apart[2] in (1, 2) else 0,
                         unit=gs[4] == 1, wide=wide)  # fmt: skip

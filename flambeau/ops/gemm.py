@@ -63,7 +63,8 @@ def tile_for(acc) -> Tile:
     target = host()
     lanes = max(1, target.vector_bytes // acc.itemsize)
     mr, nr = 6 if target.vector_bytes == 32 else 12, 2 * lanes  # AVX-512 and NEON have 32 registers, AVX2 16
-    return Tile(mr, nr, up(NEAR // ((mr + nr) * acc.itemsize) - 15, 16), lanes, target.masks)
+    deep = up(NEAR // (12 * acc.itemsize + 128) - 15, 16)  # of the largest tile, so that all processors add in one order
+    return Tile(mr, nr, deep, lanes, target.masks)
 
 
 def product(c, a, b, m: int, n: int, kk: int, a_st, b_st, c_st, dtypes, batch=1, batch_strides=(0, 0, 0),
