@@ -15,7 +15,7 @@ from flambeau.ir.kernel import Int, Ptr, compute_dtype, kernel
 from flambeau.ops.index_kernels import Flag
 from flambeau.ops.loss import HIDDEN, reduced, reduction_of, refuse_gradient
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
-from flambeau.ops.softmax import log_softmax_of
+from flambeau.ops.softmax import finite, log_softmax_of
 
 WORK = 8192
 
@@ -196,11 +196,6 @@ def entropy_rows(k, out: Ptr, weights: Ptr, tops: Ptr, logs: Ptr, bad: Ptr, x: P
         safe, weight = used_weight(t, w, classes, ignore, d, weighted)
         tops[r], logs[r], weights[r] = top, log, weight
         out[r] = E.where(weight == 0, E.const(0, d), -((row[safe] - top) - log) * weight)
-
-
-def finite(top):
-    """A row's maximum, 0 where all is -inf."""
-    return E.where(top == -math.inf, E.const(0, top.dtype), top)
 
 
 @kernel

@@ -15,6 +15,8 @@ from flambeau.ir.kernel import Int, Ptr, kernel
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 
 WORK = 8192
+WIDTH = 256  # columns a task works on: a row of them is a few cache lines, their sums stay in the first-level cache
+AT_HAND = 8  # rows whose exponentials are taken while they are in that cache
 
 
 @kernel
@@ -60,30 +62,46 @@ def softmax_rows(k, y: Ptr, x: Ptr, n: Int, *, log: bool):
 
 
 @kernel
-def softmax_columns(k, y: Ptr, x: Ptr, n: Int, inner: Int, blocks: Int, width: Int, *, log: bool):
-    """The same over the middle of (outer, n, inner): lanes over inner, in blocks of `width`."""
+def softmax_columns(k, y: Ptr, x: Ptr, n: Int, inner: Int, blocks: Int, *, log: bool):
+    """The same over the middle of (outer, n, inner): lanes over inner, in blocks of WIDTH.
+
+    Memory is read twice, row by row: once for the maxima and sums (kept running, a few rows at a time, so that a row is
+    still at hand when its exponentials are taken), once for the result.
+    Source: M. Milakov, N. Gimelshein, Online normalizer calculation for softmax, 2018.
+    """
     d = x.compute
     with k.parallel() as task:
         o = task // blocks
-        lo = (task - o * blocks) * width
-        hi = E.minimum(lo + width, inner)
-        base = o * n * inner
-        with k.vector(lo, hi) as j:
-            m = k.var(E.const(-math.inf, d), d)
-            with k.seq(n) as i:
-                m.set(E.maximum(m.get(), x[base + i * inner + j]))
-            top = E.where(m.get() == -math.inf, E.const(0, d), m.get())
-            total = k.var(E.const(0, d), d)
-            with k.seq(n) as i:
-                total.set(total.get() + E.exp(x[base + i * inner + j] - top))
-            if log:
-                shift = E.log(total.get())
-                with k.seq(n) as i:
-                    y[base + i * inner + j] = (x[base + i * inner + j] - top) - shift
-            else:
-                scale = 1 / total.get()
-                with k.seq(n) as i:
-                    y[base + i * inner + j] = E.exp(x[base + i * inner + j] - top) * scale
+        lo = (task - o * blocks) * WIDTH
+        wide = E.minimum(inner - lo, WIDTH)
+        base = o * n * inner + lo
+        src, out = x.at(base), y.at(base)
+        tops, totals = k.local(WIDTH, d), k.local(WIDTH, d)
+        with k.vector(wide) as j:
+            tops[j] = E.const(-math.inf, d)
+            totals[j] = E.const(0, d)
+        with k.seq(0, n, AT_HAND) as first, k.vector(wide, unroll=2) as j:
+            last = E.minimum(first + AT_HAND, n)
+            old = tops[j]
+            top, total = k.var(old, d), k.var(E.const(0, d), d)
+            with k.seq(first, last) as i:
+                top.set(E.maximum(top.get(), src[i * inner + j]))
+            shift = finite(top.get())
+            with k.seq(first, last) as i:
+                total.set(total.get() + E.exp(src[i * inner + j] - shift))
+            totals[j] = totals[j] * E.exp(old - shift) + total.get()
+            tops[j] = top.get()
+        with k.vector(wide) as j:
+            tops[j] = finite(tops[j])
+            totals[j] = E.log(totals[j]) if log else 1 / totals[j]
+        with k.seq(n) as i, k.vector(wide, unroll=2) as j:
+            v = src[i * inner + j] - tops[j]
+            out[i * inner + j] = v - totals[j] if log else E.exp(v) * totals[j]
+
+
+def finite(top):
+    """A maximum, 0 where all is -inf: inf - inf is not what is wanted then."""
+    return E.where(top == -math.inf, E.const(0, top.dtype), top)
 
 
 @kernel
@@ -101,23 +119,23 @@ def softmax_backward_rows(k, gx: Ptr, g: Ptr, y: Ptr, n: Int, *, log: bool):
 
 
 @kernel
-def softmax_backward_columns(k, gx: Ptr, g: Ptr, y: Ptr, n: Int, inner: Int, blocks: Int, width: Int, *, log: bool):
+def softmax_backward_columns(k, gx: Ptr, g: Ptr, y: Ptr, n: Int, inner: Int, blocks: Int, *, log: bool):
     """The same over the middle of (outer, n, inner)."""
     d = y.compute
     with k.parallel() as task:
         o = task // blocks
-        lo = (task - o * blocks) * width
-        hi = E.minimum(lo + width, inner)
-        base = o * n * inner
-        with k.vector(lo, hi) as j:
-            total = k.var(E.const(0, d), d)
-            with k.seq(n) as i:
-                at = base + i * inner + j
-                total.set(total.get() + (g[at] if log else g[at] * y[at]))
-            s = total.get()
-            with k.seq(n) as i:
-                at = base + i * inner + j
-                gx[at] = g[at] - E.exp(y[at]) * s if log else y[at] * (g[at] - s)
+        lo = (task - o * blocks) * WIDTH
+        wide = E.minimum(inner - lo, WIDTH)
+        base = o * n * inner + lo
+        totals = k.local(WIDTH, d)
+        with k.vector(wide) as j:
+            totals[j] = E.const(0, d)
+        with k.seq(n) as i, k.vector(wide, unroll=2) as j:
+            at = base + i * inner + j
+            totals[j] = totals[j] + (g[at] if log else g[at] * y[at])
+        with k.seq(n) as i, k.vector(wide, unroll=2) as j:
+            at = base + i * inner + j
+            gx[at] = g[at] - E.exp(y[at]) * totals[j] if log else y[at] * (g[at] - totals[j])
 
 
 def geometry(shape, dim: int) -> tuple[int, int, int]:
@@ -134,9 +152,8 @@ def launch(rows, columns, dtypes, tensors, shape, dim: int, log: bool) -> None:
     if inner == 1:
         rows(dtypes, log=log)(outer, max(1, WORK // max(1, n)), *pointers, n)
         return
-    width = max(64, min(1024, inner))
-    blocks = -(-inner // width)
-    columns(dtypes, log=log)(outer * blocks, max(1, WORK // (n * width)), *pointers, n, inner, blocks, width)
+    blocks = -(-inner // WIDTH)
+    columns(dtypes, log=log)(outer * blocks, max(1, WORK // (n * min(inner, WIDTH))), *pointers, n, inner, blocks)
 
 
 def check_float(name: str, t) -> None:
