@@ -6,9 +6,12 @@ import functools
 import math
 
 from flambeau.core import dtypes as dt
+from flambeau.ir.kernel import compute_dtype
 from flambeau.ops import pool_kernels as K
 from flambeau.ops.create import zeroed
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
+from flambeau.runtime import memory
+from flambeau.runtime.threads import get_num_threads
 
 F = {"function": False, "method": False, "functional": True}
 HIDDEN = {"function": False, "method": False}
@@ -323,10 +326,12 @@ def adaptive_avg_of(input, dims, out):
     y = hooks.empty((*x._shape[:-dims], *out), x._dtype)
     if y._numel:
         o3 = three(out, 1)
-        k = K.adaptive_avg((y._dtype, x._dtype))
+        acc = compute_dtype(x._dtype)
+        columns = memory.allocate(x._shape[-1] * get_num_threads() * acc.itemsize)
+        k = K.adaptive_avg((y._dtype, x._dtype, acc))
         work = max(1, x._numel // max(1, math.prod(x._shape[:-dims]) * o3[0] * o3[1]))
         k(math.prod(x._shape[:-dims]) * o3[0] * o3[1], max(1, WORK // work), y._ptr, x._ptr,
-          *three(x._shape[-dims:], 1), *o3)  # fmt: skip
+          columns.ptr, *three(x._shape[-dims:], 1), *o3)  # fmt: skip
     return y
 
 

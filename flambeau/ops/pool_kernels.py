@@ -128,22 +128,25 @@ def bounds(i, n, out):
 
 
 @kernel
-def adaptive_avg(k, y: Ptr, x: Ptr, d: Int, h: Int, w: Int, od: Int, oh: Int, ow: Int):
-    """The mean over each adaptive window."""
+def adaptive_avg(k, y: Ptr, x: Ptr, columns: Ptr, d: Int, h: Int, w: Int, od: Int, oh: Int, ow: Int):
+    """The mean over each adaptive window: sums of whole columns first (scratch: w per thread), then of their windows."""
     t = x.compute
     with k.parallel() as task:
         plane, z, r = split(task, od, oh)
-        src = x.at(plane * d * h * w)
+        src, sums = x.at(plane * d * h * w), columns.at(k.worker * w)
         (d0, d1), (h0, h1) = bounds(z, d, od), bounds(r, h, oh)
+        with k.vector(w) as c:
+            total = k.var(E.const(0, t), t)
+            with k.seq(d0, d1) as a, k.seq(h0, h1) as b:
+                total.set(total.get() + src[(a * h + b) * w + c])
+            sums[c] = total.get()
         with k.seq(ow) as j:
             w0, w1 = bounds(j, w, ow)
-            total = k.acc("add", t)
-            with k.seq(d0, d1) as a, k.seq(h0, h1) as b:
-                row = src.at((a * h + b) * w)
-                with k.vector(w0, w1) as c:
-                    total.update(row[c])
+            total = k.var(E.const(0, t), t)
+            with k.seq(w0, w1) as c:
+                total.set(total.get() + sums[c])
             count = (d1 - d0) * (h1 - h0) * (w1 - w0)
-            y[((plane * od + z) * oh + r) * ow + j] = total.value / E.cast(count, t)
+            y[((plane * od + z) * oh + r) * ow + j] = total.get() / E.cast(count, t)
 
 
 @kernel
