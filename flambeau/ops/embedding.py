@@ -3,35 +3,64 @@
 from __future__ import annotations
 
 from flambeau.core import dtypes as dt
-from flambeau.ops import index as I
+from flambeau.ir import expr as E
+from flambeau.ir.kernel import Int, Ptr, kernel
+from flambeau.ops.index_kernels import Flag
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op, state
+from flambeau.ops.tiles import rounded
+from flambeau.runtime.threads import get_num_threads
 
 F = {"function": False, "method": False, "functional": True}
 HIDDEN = {"function": False, "method": False}
+WORK = 8192
 
 
-def check_indices(name: str, indices, rows: int) -> None:
-    """Integer indices within the table."""
-    if indices._dtype not in (dt.int64, dt.int32):
-        raise RuntimeError(
-            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
-            f"{indices._dtype} instead (while checking arguments for {name})"
-        )
-    if indices._numel:
-        low, high = indices.min().item(), indices.max().item()
-        if low < 0 or high >= rows:
-            raise IndexError(f"index out of range in self ({name}: index {low if low < 0 else high}, table of {rows} rows)")
+@kernel
+def table_take(k, y: Ptr, w: Ptr, index: Ptr, bad: Ptr, rows: Int, width: Int, s0: Int, s1: Int, *, unit: bool):
+    """y[r] = w[index[r]], rows of `width`; an index outside the table is flagged."""
+    with k.parallel() as r:
+        i = E.cast(index[r], dt.int64)
+        inside = (i >= 0) & (i < rows)
+        with k.if_(~inside):
+            bad[0] = i
+        src, out = w.at(E.where(inside, i, E.const(0, dt.int64)) * s0), y.at(r * width)
+        with k.vector(width) as j:
+            out[j] = src[j if unit else j * s1]
+
+
+@kernel
+def table_add(k, gw: Ptr, g: Ptr, index: Ptr, count: Int, rows: Int, width: Int, block: Int, skip: Int):
+    """gw[index[r]] += g[r] in order, but for index `skip`; a task does `block` columns, so no two meet."""
+    with k.parallel() as task:
+        lo = task * block
+        hi = E.minimum(lo + block, width)
+        with k.seq(count) as r:
+            i = E.cast(index[r], dt.int64)
+            with k.if_((i >= 0) & (i < rows) & (i != skip)):
+                out, row = gw.at(i * width), g.at(r * width)
+                with k.vector(lo, hi) as j:
+                    out[j] = out[j] + row[j]
 
 
 @op(KERNEL, **HIDDEN, node="EmbeddingBackward0")
 def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq):
     """weight[indices]; see `embedding`."""
     rows, width = weight._shape
-    check_indices("embedding", indices, rows)
-    off = (indices.to(dt.int64) * weight._strides[0]).contiguous()
+    if indices._dtype not in (dt.int64, dt.int32):
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
+            f"{indices._dtype} instead (while checking arguments for embedding)"
+        )
+    index, flag = indices.contiguous(), Flag()
     out = hooks.empty((*indices._shape, width), weight._dtype)
-    if out._numel:
-        I.move_offsets(out, weight, off, (width,), (weight._strides[1],), "take")
+    if rows:
+        k = table_take((weight._dtype, weight._dtype, index._dtype, dt.int64), unit=weight._strides[1] == 1)
+        k(index._numel, max(1, WORK // max(1, width)), out._ptr, weight._ptr, index._ptr, flag.ptr, rows, width,
+          *weight._strides)  # fmt: skip
+    elif index._numel:
+        flag.cell.value = index.reshape(-1)[0].item()
+    if flag.cell.value != flag.NONE:
+        raise IndexError(f"index out of range in self (embedding: index {flag.cell.value}, table of {rows} rows)")
     return out
 
 
@@ -40,16 +69,16 @@ def embedding_rows_backward(grad, indices, rows, padding_idx, scale_grad_by_freq
     """Gradient of the table: rows of grad added where indices point, in order."""
     width = grad._shape[-1]
     out = grad.new_zeros((rows, width))
-    flat = indices.reshape(-1)
-    g = grad.reshape(-1, width)
-    if scale_grad_by_freq and flat._numel:
+    index, g = indices.contiguous(), grad.contiguous()
+    if scale_grad_by_freq and index._numel:
+        flat = index.reshape(-1)
         counts = flat.bincount(minlength=rows)
-        g = g / counts.index_select(0, flat).to(g._dtype).unsqueeze(1)
-    if flat._numel and width:
-        off = (flat.to(dt.int64) * width).contiguous()
-        I.put_offsets(out, off, (width,), (1,), g, "sum")
-    if padding_idx >= 0:
-        out[padding_idx] = 0
+        g = g.reshape(-1, width) / counts.index_select(0, flat).to(g._dtype).unsqueeze(1)
+    if index._numel and width:
+        block = max(64, rounded(-(-width // get_num_threads()), 16))
+        k = table_add((out._dtype, g._dtype, index._dtype))
+        k(-(-width // block), max(1, WORK // (index._numel * block)), out._ptr, g._ptr, index._ptr, index._numel, rows, width,
+          block, padding_idx)  # fmt: skip
     return out
 
 
