@@ -189,7 +189,7 @@ def test_reference_names_every_op():
 
 # Packages of our own, below PyTorch's names; and modules whose listed names are for the modules beside them.
 OURS = {"core", "ir", "codegen", "runtime", "ops", "tensor", "support", "runner"}
-BESIDE = {"autograd.engine", "autograd.hooks", "autograd.views", "nn.modules.lazy", "nn.modules.linear", "nn.parameter",
+BESIDE = {"autograd.engine", "autograd.hooks", "autograd.views", "distributions.composed", "nn.modules.lazy", "nn.modules.linear", "nn.parameter",
           "nn.utils.spectral_norm", "nn.utils.weight_norm", "utils.recorded", "utils.tensorboard.writer"}  # fmt: skip
 
 

@@ -25,6 +25,10 @@ SECTIONS = {
         "nn", "nn.functional", "nn.init", "nn.attention", "nn.parallel", "nn.grad", "nn.utils", "nn.utils.rnn",
         "nn.utils.parametrize", "nn.utils.parametrizations", "nn.utils.prune", "nn.utils.stateless", "nn.modules.module", "nn.modules.utils",
     ],
+    "Probability": [
+        "distributions", "distributions.constraints", "distributions.constraint_registry", "distributions.transforms",
+        "distributions.kl", "distributions.utils",
+    ],
     "Gradients": ["autograd", "autograd.functional", "autograd.function", "autograd.graph", "func"],
     "Training": [
         "optim", "optim.lr_scheduler", "optim.swa_utils", "amp", "utils.data", "utils.checkpoint", "utils.training",
@@ -118,6 +122,8 @@ def shown(value) -> str:
 def unwrapped(value):
     """The function below a property or a method's wrapping."""
     if isinstance(value, property):
+        if inspect.isfunction(value.fget):
+            value.fget.__doc__ = value.__doc__  # a lambda's text is the property's
         return value.fget
     return value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
 

@@ -182,8 +182,8 @@ class LogNormal(TransformedDistribution):
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.positive
     has_rsample = True
-    loc = property(lambda self: self.base_dist.loc)
-    scale = property(lambda self: self.base_dist.scale)
+    loc = property(lambda self: self.base_dist.loc, doc="The location.")
+    scale = property(lambda self: self.base_dist.scale, doc="The scale.")
     mean = property(lambda self: (self.loc + self.scale.pow(2) / 2).exp())
     mode = property(lambda self: (self.loc - self.scale.square()).exp())
 
@@ -206,7 +206,7 @@ class _Half(TransformedDistribution):
     support = constraints.nonnegative
     has_rsample = True
     base: type
-    scale = property(lambda self: self.base_dist.scale)
+    scale = property(lambda self: self.base_dist.scale, doc="The scale.")
     mode = property(lambda self: torch.zeros_like(self.scale))
 
     def __init__(self, scale, validate_args=None):
@@ -403,8 +403,8 @@ class InverseGamma(TransformedDistribution):
     arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.positive
     has_rsample = True
-    concentration = property(lambda self: self.base_dist.concentration)
-    rate = property(lambda self: self.base_dist.rate)
+    concentration = property(lambda self: self.base_dist.concentration, doc="The shape parameter.")
+    rate = property(lambda self: self.base_dist.rate, doc="The rate, 1 / scale.")
     mode = property(lambda self: self.rate / (self.concentration + 1))
 
     def __init__(self, concentration, rate, validate_args=None):
@@ -435,8 +435,8 @@ class LogisticNormal(TransformedDistribution):
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.simplex
     has_rsample = True
-    loc = property(lambda self: self.base_dist.base_dist.loc)
-    scale = property(lambda self: self.base_dist.base_dist.scale)
+    loc = property(lambda self: self.base_dist.base_dist.loc, doc="The location.")
+    scale = property(lambda self: self.base_dist.base_dist.scale, doc="The scale.")
 
     def __init__(self, loc, scale, validate_args=None):
         base = Normal(loc, scale, validate_args=validate_args)
@@ -484,9 +484,9 @@ class RelaxedBernoulli(TransformedDistribution):
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.unit_interval
     has_rsample = True
-    temperature = property(lambda self: self.base_dist.temperature)
-    probs = property(lambda self: self.base_dist.probs)
-    logits = property(lambda self: self.base_dist.logits)
+    temperature = property(lambda self: self.base_dist.temperature, doc="How far draws are from discrete ones: 0 is discrete.")
+    probs = property(lambda self: self.base_dist.probs, doc="The probabilities.")
+    logits = property(lambda self: self.base_dist.logits, doc="The log-probabilities (or log-odds), up to a constant.")
 
     def __init__(self, temperature, probs=None, logits=None, validate_args=None):
         super().__init__(_LogitRelaxedBernoulli(temperature, probs, logits), SigmoidTransform(), validate_args=validate_args)
@@ -501,9 +501,9 @@ class ExpRelaxedCategorical(Distribution):
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.real_vector
     has_rsample = True
-    probs = property(lambda self: self._categorical.probs)
-    logits = property(lambda self: self._categorical.logits)
-    param_shape = property(lambda self: self._categorical.param_shape)
+    probs = property(lambda self: self._categorical.probs, doc="The probabilities.")
+    logits = property(lambda self: self._categorical.logits, doc="The log-probabilities (or log-odds), up to a constant.")
+    param_shape = property(lambda self: self._categorical.param_shape, doc="The shape of the parameters.")
 
     def __init__(self, temperature, probs=None, logits=None, validate_args=None):
         self._categorical, self.temperature = Categorical(probs, logits), temperature
@@ -538,9 +538,9 @@ class RelaxedOneHotCategorical(TransformedDistribution):
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.simplex
     has_rsample = True
-    temperature = property(lambda self: self.base_dist.temperature)
-    probs = property(lambda self: self.base_dist.probs)
-    logits = property(lambda self: self.base_dist.logits)
+    temperature = property(lambda self: self.base_dist.temperature, doc="How far draws are from discrete ones: 0 is discrete.")
+    probs = property(lambda self: self.base_dist.probs, doc="The probabilities.")
+    logits = property(lambda self: self.base_dist.logits, doc="The log-probabilities (or log-odds), up to a constant.")
 
     def __init__(self, temperature, probs=None, logits=None, validate_args=None):
         base = ExpRelaxedCategorical(temperature, probs, logits, validate_args=validate_args)
@@ -576,8 +576,8 @@ class MixtureSameFamily(Distribution):
         self._num_component = mixture._num_events
         super().__init__(component.batch_shape[:-1], component.event_shape, validate_args=validate_args)
 
-    mixture_distribution = property(lambda self: self._mixture_distribution)
-    component_distribution = property(lambda self: self._component_distribution)
+    mixture_distribution = property(lambda self: self._mixture_distribution, doc="The distribution that picks one of them.")
+    component_distribution = property(lambda self: self._component_distribution, doc="The distributions that are mixed.")
 
     def expand(self, batch_shape, _instance=None):
         batch_shape = torch.Size(batch_shape)

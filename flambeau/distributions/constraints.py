@@ -126,6 +126,8 @@ class _OneHot(Constraint):
 
 
 class _IntegerInterval(Constraint):
+    """Whole numbers between two bounds, both included."""
+
     is_discrete = True
 
     def __init__(self, lower_bound, upper_bound):
@@ -171,6 +173,8 @@ class _Bounded(Constraint):
 
 
 class _GreaterThan(_Bounded):
+    """Above a bound."""
+
     def __init__(self, lower_bound):
         super().__init__(lower_bound)
 
@@ -179,11 +183,15 @@ class _GreaterThan(_Bounded):
 
 
 class _GreaterThanEq(_GreaterThan):
+    """At or above a bound."""
+
     def check(self, value):
         return self.lower_bound <= value
 
 
 class _LessThan(_Bounded):
+    """Below a bound."""
+
     def __init__(self, upper_bound):
         super().__init__(None, upper_bound)
 
@@ -192,11 +200,15 @@ class _LessThan(_Bounded):
 
 
 class _Interval(_Bounded):
+    """Between two bounds, both included."""
+
     def check(self, value):
         return (self.lower_bound <= value) & (value <= self.upper_bound)
 
 
 class _HalfOpenInterval(_Bounded):
+    """Between two bounds, the upper one left out."""
+
     def check(self, value):
         return (self.lower_bound <= value) & (value < self.upper_bound)
 
@@ -276,6 +288,8 @@ class _Parts(Constraint):
 
 
 class _Cat(_Parts):
+    """Parts along a dimension, each with its own constraint."""
+
     def __init__(self, cseq, dim=0, lengths=None):
         super().__init__(cseq, dim)
         self.lengths = [1] * len(self.cseq) if lengths is None else list(lengths)
@@ -290,6 +304,8 @@ class _Cat(_Parts):
 
 
 class _Stack(_Parts):
+    """Slices along a dimension, each with its own constraint."""
+
     @property
     def event_dim(self):
         dim = max(c.event_dim for c in self.cseq)

@@ -34,10 +34,12 @@ class _Odds:
 
     @lazy_property
     def logits(self):
+        """The log-probabilities (or log-odds), up to a constant."""
         return probs_to_logits(self.probs, is_binary=True)
 
     @lazy_property
     def probs(self):
+        """The probabilities."""
         return logits_to_probs(self.logits, is_binary=True)
 
     @property
@@ -263,7 +265,7 @@ class _Choices:
     logits = lazy_property(lambda self: probs_to_logits(self.probs))
     probs = lazy_property(lambda self: logits_to_probs(self.logits))
     _param = property(lambda self: self.__dict__[self._given])
-    param_shape = property(lambda self: self._param.size())
+    param_shape = property(lambda self: self._param.size(), doc="The shape of the parameters.")
 
 
 class Categorical(_Choices, Distribution):
@@ -327,9 +329,9 @@ class OneHotCategorical(Distribution):
         self._categorical = Categorical(probs, logits)
         super().__init__(self._categorical.batch_shape, self._categorical.param_shape[-1:], validate_args=validate_args)
 
-    probs = property(lambda self: self._categorical.probs)
-    logits = property(lambda self: self._categorical.logits)
-    param_shape = property(lambda self: self._categorical.param_shape)
+    probs = property(lambda self: self._categorical.probs, doc="The probabilities.")
+    logits = property(lambda self: self._categorical.logits, doc="The log-probabilities (or log-odds), up to a constant.")
+    param_shape = property(lambda self: self._categorical.param_shape, doc="The shape of the parameters.")
     mean = property(lambda self: self.probs)
     variance = property(lambda self: self.probs * (1 - self.probs))
     mode = property(lambda self: F.one_hot(self.probs.argmax(-1), self.event_shape[-1]).to(self.probs))
@@ -375,9 +377,9 @@ class Multinomial(Distribution):
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     mean = property(lambda self: self.probs * self.total_count)
     variance = property(lambda self: self.total_count * self.probs * (1 - self.probs))
-    probs = property(lambda self: self._categorical.probs)
-    logits = property(lambda self: self._categorical.logits)
-    param_shape = property(lambda self: self._categorical.param_shape)
+    probs = property(lambda self: self._categorical.probs, doc="The probabilities.")
+    logits = property(lambda self: self._categorical.logits, doc="The log-probabilities (or log-odds), up to a constant.")
+    param_shape = property(lambda self: self._categorical.param_shape, doc="The shape of the parameters.")
 
     def __init__(self, total_count=1, probs=None, logits=None, validate_args=None):
         if not isinstance(total_count, int):

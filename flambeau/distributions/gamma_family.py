@@ -105,7 +105,7 @@ class Chi2(Gamma):
     """
 
     arg_constraints = {"df": constraints.positive}
-    df = property(lambda self: self.concentration * 2)
+    df = property(lambda self: self.concentration * 2, doc="Degrees of freedom.")
 
     def __init__(self, df, validate_args=None):
         (df,) = broadcast_all(df)
@@ -178,8 +178,8 @@ class Beta(ExponentialFamily):
         self._dirichlet = Dirichlet(torch.stack(both, -1), validate_args=validate_args)
         super().__init__(self._dirichlet._batch_shape, validate_args=validate_args)
 
-    concentration1 = property(lambda self: self._dirichlet.concentration[..., 0])
-    concentration0 = property(lambda self: self._dirichlet.concentration[..., 1])
+    concentration1 = property(lambda self: self._dirichlet.concentration[..., 0], doc="The first shape parameter.")
+    concentration0 = property(lambda self: self._dirichlet.concentration[..., 1], doc="The second shape parameter.")
     mean = property(lambda self: self.concentration1 / (self.concentration1 + self.concentration0))
     mode = property(lambda self: self._dirichlet.mode[..., 0])
 

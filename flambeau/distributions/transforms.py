@@ -117,8 +117,8 @@ class _InverseTransform(Transform):
         super().__init__(transform._cache_size)
         self._inv = transform
 
-    domain = property(lambda self: self._inv.codomain)
-    codomain = property(lambda self: self._inv.domain)
+    domain = property(lambda self: self._inv.codomain, doc="Where inputs lie.")
+    codomain = property(lambda self: self._inv.domain, doc="Where outputs lie.")
     bijective = property(lambda self: self._inv.bijective)
     sign = property(lambda self: self._inv.sign)
     inv = property(lambda self: self._inv)
@@ -161,6 +161,7 @@ class ComposeTransform(Transform):
 
     @property
     def domain(self):
+        """Where inputs lie."""
         if not self.parts:
             return constraints.real
         domain, dim = self.parts[0].domain, self.parts[-1].codomain.event_dim
@@ -170,6 +171,7 @@ class ComposeTransform(Transform):
 
     @property
     def codomain(self):
+        """Where outputs lie."""
         if not self.parts:
             return constraints.real
         codomain, dim = self.parts[-1].codomain, self.parts[0].domain.event_dim
@@ -239,8 +241,12 @@ class IndependentTransform(Transform):
         self.base_transform = base_transform.with_cache(cache_size)
         self.reinterpreted_batch_ndims = reinterpreted_batch_ndims
 
-    domain = property(lambda self: constraints.independent(self.base_transform.domain, self.reinterpreted_batch_ndims))
-    codomain = property(lambda self: constraints.independent(self.base_transform.codomain, self.reinterpreted_batch_ndims))
+    domain = property(
+        lambda self: constraints.independent(self.base_transform.domain, self.reinterpreted_batch_ndims), doc="Where inputs lie."
+    )
+    codomain = property(
+        lambda self: constraints.independent(self.base_transform.codomain, self.reinterpreted_batch_ndims), doc="Where outputs lie."
+    )
     bijective = property(lambda self: self.base_transform.bijective)
     sign = property(lambda self: self.base_transform.sign)
 
@@ -278,8 +284,8 @@ class ReshapeTransform(Transform):
             raise ValueError("in_shape, out_shape have different numbers of elements")
         super().__init__(cache_size)
 
-    domain = property(lambda self: constraints.independent(constraints.real, len(self.in_shape)))
-    codomain = property(lambda self: constraints.independent(constraints.real, len(self.out_shape)))
+    domain = property(lambda self: constraints.independent(constraints.real, len(self.in_shape)), doc="Where inputs lie.")
+    codomain = property(lambda self: constraints.independent(constraints.real, len(self.out_shape)), doc="Where outputs lie.")
 
     def _call(self, x):
         return x.reshape(x.shape[: x.dim() - len(self.in_shape)] + self.out_shape)
@@ -452,6 +458,7 @@ class AffineTransform(Transform):
 
     @property
     def domain(self):
+        """Where inputs lie."""
         return constraints.real if self.event_dim == 0 else constraints.independent(constraints.real, self.event_dim)
 
     codomain = domain
@@ -629,9 +636,9 @@ class CatTransform(_Several):
         super().__init__(tseq, dim, cache_size)
         self.lengths = [1] * len(self.transforms) if lengths is None else list(lengths)
 
-    length = property(lambda self: sum(self.lengths))
-    domain = property(lambda self: constraints.cat([t.domain for t in self.transforms], self.dim, self.lengths))
-    codomain = property(lambda self: constraints.cat([t.codomain for t in self.transforms], self.dim, self.lengths))
+    length = property(lambda self: sum(self.lengths), doc="The size along the dimension of joining.")
+    domain = property(lambda self: constraints.cat([t.domain for t in self.transforms], self.dim, self.lengths), doc="Where inputs lie.")
+    codomain = property(lambda self: constraints.cat([t.codomain for t in self.transforms], self.dim, self.lengths), doc="Where outputs lie.")
 
     def _parts(self, x):
         return zip(self.transforms, x.split(self.lengths, self.dim), strict=True)
@@ -653,8 +660,8 @@ class CatTransform(_Several):
 class StackTransform(_Several):
     """A transform for each index of a dim."""
 
-    domain = property(lambda self: constraints.stack([t.domain for t in self.transforms], self.dim))
-    codomain = property(lambda self: constraints.stack([t.codomain for t in self.transforms], self.dim))
+    domain = property(lambda self: constraints.stack([t.domain for t in self.transforms], self.dim), doc="Where inputs lie.")
+    codomain = property(lambda self: constraints.stack([t.codomain for t in self.transforms], self.dim), doc="Where outputs lie.")
 
     def _parts(self, x):
         return zip(self.transforms, x.unbind(self.dim), strict=True)
@@ -679,7 +686,7 @@ class CumulativeDistributionTransform(_Elementwise):
         super().__init__(cache_size)
         self.distribution = distribution
 
-    domain = property(lambda self: self.distribution.support)
+    domain = property(lambda self: self.distribution.support, doc="Where inputs lie.")
 
     def _call(self, x):
         return self.distribution.cdf(x)

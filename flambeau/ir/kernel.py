@@ -506,7 +506,7 @@ class Template:
         return Program(self.name, params, k.root, k.worker, (dtypes, tuple(sorted(static.items()))))
 
     def __call__(self, dtypes: tuple = (), **static):
-        key = (dtypes, *static.values()) if static else dtypes
+        key = (dtypes, *static.items()) if static else dtypes
         found = self.cache.get(key)
         if found is None:
             parts = (self.fn, dtypes, tuple(sorted(static.items())))
