@@ -80,7 +80,9 @@ class Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module):
         # Runs once per alias name: module.__spec__ is the alias's spec at this moment.
-        module.__spec__ = module.__spec__.loader_state
+        alias, module.__spec__ = module.__spec__, module.__spec__.loader_state
+        if alias.name == "torch":
+            importlib.import_module(f"{module.__name__}.torch_version").tell(module)
 
 
 ALIAS = Alias(NAMES)

@@ -21,7 +21,7 @@ LAYERS = (
     ("ops",),
     ("autograd",),
     ("tensor",),
-    (".", "_functions", "random", "version", "types"),
+    (".", "_functions", "random", "version", "torch_version", "types"),
     (
         "compiler",
         "amp",

@@ -37,7 +37,7 @@ SECTIONS = {
     "Images": ["vision.transforms", "vision.transforms.functional", "vision.datasets", "vision.models", "vision.utils"],
     "Saving and the rest": [
         "serialization", "hub", "testing", "utils", "utils.hooks", "utils.dlpack", "utils.model_zoo", "multiprocessing", "compiler", "jit",
-        "distributed", "backends", "accelerator", "cpu", "cuda", "mps", "xpu", "version",
+        "distributed", "backends", "accelerator", "cpu", "cuda", "mps", "xpu", "version", "torch_version",
     ],
 }  # fmt: skip
 PAGES = [title for titles in SECTIONS.values() for title in titles]

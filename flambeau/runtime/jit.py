@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterable
 
+from flambeau._version import __version__
 from flambeau.codegen.target import features
 from flambeau.runtime import cache
 from flambeau.runtime.locks import ForkSafeLock
@@ -100,8 +101,7 @@ class _Engine:
         self.cpu = llvm.get_host_cpu_name()
         self.features = features().flatten()
         target = (self.cpu, self.features, llvm.get_process_triple())
-        version = getattr(sys.modules.get("flambeau"), "__version__", "")
-        tools = (llvmlite.__version__, version, sys.implementation.cache_tag, _PIPELINE_VERSION)
+        tools = (llvmlite.__version__, __version__, sys.implementation.cache_tag, _PIPELINE_VERSION)
         self.fingerprint = "\n".join(map(str, target + tools))
         self.linker = llvm.create_lljit_compiler(use_jit_link=os.name != "nt", suppress_errors=True)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.linker))
