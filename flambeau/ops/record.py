@@ -305,6 +305,7 @@ def view_dispatcher(op: Op) -> Callable:
             known[key] = y._numel, y._shape, y._strides, y._dense, y._offset - x._offset, y._ptr - x._ptr
         return hooks.view(op, y, op.bind(args, kwargs))
 
+    call.known = known
     return call
 
 
