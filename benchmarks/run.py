@@ -64,7 +64,9 @@ print([timed(f) for f in (lambda: x * 2 + 1, lambda: x.sum(1), lambda: x @ y, la
 
 def python(code: str, **env: str) -> str:
     """What a fresh interpreter prints."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **env})
+    env = {**os.environ, **env}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages have their bytecode
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     return done.stdout.strip()
 
 

@@ -99,11 +99,14 @@ def seeded(worker_id):
     return random.random()
 
 
-def test_worker_seeds_differ():
-    class Draw(Numbers):
-        def __getitem__(self, i):
-            return torch.rand(1).item(), D.get_worker_info().id
+class Draw(Numbers):
+    """A random number, and the worker that drew it."""
 
+    def __getitem__(self, i):
+        return torch.rand(1).item(), D.get_worker_info().id
+
+
+def test_worker_seeds_differ():
     values = [v for v, _ in D.DataLoader(Draw(4), batch_size=None, num_workers=2)]
     assert len(set(values)) == 4
 
