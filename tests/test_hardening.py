@@ -96,16 +96,6 @@ def test_training_in_several_threads_at_once():
         np.testing.assert_array_equal(results[seed], parallel[seed])
 
 
-def test_deep_graphs():
-    x = torch.ones(1, requires_grad=True)
-    y = x
-    for _ in range(100_000):
-        y = y + 1
-    y.backward()
-    assert x.grad.item() == 1
-    del y
-
-
 def test_results_do_not_depend_on_the_number_of_threads():
     before = torch.get_num_threads()
     x, w = torch.randn(64, 3, 20, 20), torch.randn(8, 3, 3, 3)

@@ -199,6 +199,14 @@ def wrap_dims(dims, ndim: int, op: str = "") -> tuple[int, ...]:
     return out
 
 
+def per_dim(v, dims: int) -> tuple[int, ...] | None:
+    """An int, or a sequence of one or `dims` ints, as `dims` ints; None for another number of them."""
+    if isinstance(v, int):
+        return (v,) * dims
+    v = tuple(int(a) for a in v)
+    return v * dims if len(v) == 1 else v if len(v) == dims else None
+
+
 def infer_size(shape: Sequence[int], count: int, op: str = "view") -> tuple[int, ...]:
     """Fill in a -1 so that the sizes multiply to `count`."""
     known, hole = 1, None

@@ -6,6 +6,7 @@ import functools
 import math
 from dataclasses import dataclass
 
+from flambeau.core import shapes as S
 from flambeau.ops.record import hooks
 
 
@@ -49,14 +50,13 @@ def strides5(x, dims: int) -> tuple:
 # checks -------------------------------------------------------------------------------------------
 def per_dim(name: str, what: str, v, dims: int) -> tuple:
     """An int or a sequence of one or `dims` ints."""
-    if isinstance(v, int):
-        return (v,) * dims
-    v = tuple(int(a) for a in v)
-    if len(v) == 1:
-        return v * dims
-    if len(v) != dims:
-        raise RuntimeError(f"expected {what} to be a single integer value or a list of {dims} values to match the convolution dimensions, but got {what}={list(v)} ({name})")
-    return v
+    found = S.per_dim(v, dims)
+    if found is None:
+        raise RuntimeError(
+            f"expected {what} to be a single integer value or a list of {dims} values to match the convolution dimensions, "
+            f"but got {what}={list(v)} ({name})"
+        )
+    return found
 
 
 def shape_of(name: str, input, weight, bias, stride, padding, dilation, groups: int) -> Shape:

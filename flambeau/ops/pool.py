@@ -6,6 +6,7 @@ import functools
 import math
 
 from flambeau.core import dtypes as dt
+from flambeau.core import shapes as S
 from flambeau.ir.kernel import compute_dtype
 from flambeau.ops import pool_kernels as K
 from flambeau.ops.create import zeroed
@@ -20,14 +21,10 @@ WORK = 8192
 
 def sizes(name: str, what: str, v, dims: int) -> tuple:
     """A per-dimension argument as `dims` ints."""
-    if isinstance(v, int):
-        return (v,) * dims
-    v = tuple(int(a) for a in v)
-    if len(v) == 1:
-        return v * dims
-    if len(v) != dims:
-        raise RuntimeError(f"{name}: {what} must either be a single int, or a tuple of {dims} ints, got {v}")
-    return v
+    found = S.per_dim(v, dims)
+    if found is None:
+        raise RuntimeError(f"{name}: {what} must either be a single int, or a tuple of {dims} ints, got {tuple(v)}")
+    return found
 
 
 def three(v, fill: int) -> tuple:
