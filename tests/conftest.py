@@ -1,5 +1,6 @@
 """What every test gets: seeds made from its own name, and the default dtype it started with."""
 
+import multiprocessing
 import random
 import sys
 import zlib
@@ -10,6 +11,9 @@ import pytest
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
+
+if sys.version_info >= (3, 14) and sys.platform == "linux":
+    multiprocessing.set_start_method("fork")  # tests hand workers classes made inside functions, which forkserver cannot
 
 
 def pytest_addoption(parser):

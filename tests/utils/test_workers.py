@@ -3,6 +3,7 @@
 import gc
 import glob
 import os
+import pickle
 import signal
 import threading
 import time
@@ -183,7 +184,7 @@ def two():
     [
         (lambda: {}["no"], KeyError, "worker process 1(.|\n)*KeyError: 'no'"), (local_error, RuntimeError, "of its own"),
         (stop, RuntimeError, "StopIteration"), (two, RuntimeError, r"Caught Two in DataLoader worker process 1(.|\n)*\(1, 2\)"),
-        (lambda: (lambda: 0), AttributeError, "worker process 1(.|\n)*lambda"),
+        (lambda: (lambda: 0), (AttributeError, pickle.PicklingError), "worker process 1(.|\n)*lambda"),
         (lambda: torch.ones(2, requires_grad=True) * 2, RuntimeError, "non-leaf"),
         (lambda: os._exit(3), RuntimeError, r"worker 1 .*exited unexpectedly \(exit code 3\)"),
         (lambda: os.kill(os.getpid(), signal.SIGKILL), RuntimeError, r"worker 1 .*killed by signal 9"),
