@@ -528,9 +528,9 @@ class Emitter(Memory):
         """
         sizes = [
             x.ptr.compute.itemsize // (2 if x.ptr.dtype.is_complex else 1)
-            for x in walk(body)
+            for x in K.walk(body)
             if isinstance(x, (K.Load, K.Store))
-        ] + [x.acc.dtype.itemsize for x in walk(body) if isinstance(x, K.Update)]
+        ] + [x.acc.dtype.itemsize for x in K.walk(body) if isinstance(x, K.Update)]
         fixed = self.target.vector_bytes >= 16 and sums_floats(body)
         return max(1, (LANE_BYTES if fixed else self.target.vector_bytes) // max(sizes, default=4))
 
@@ -630,17 +630,9 @@ HANDLERS = {
 }  # fmt: skip
 
 
-def walk(body: list):
-    """Every statement in a block and the blocks below it."""
-    for s in body:
-        yield s
-        for inner in ("head", "body", "orelse"):
-            yield from walk(getattr(s, inner, ()))
-
-
 def updated(body: list) -> list[K.Acc]:
     """The accumulators a block updates."""
-    return list(dict.fromkeys(s.acc for s in walk(body) if isinstance(s, K.Update)))
+    return list(dict.fromkeys(s.acc for s in K.walk(body) if isinstance(s, K.Update)))
 
 
 def sums_floats(body: list) -> bool:
@@ -649,11 +641,11 @@ def sums_floats(body: list) -> bool:
 
 
 def has_atomic(body: list) -> bool:
-    return any(isinstance(s, K.Store) and s.atomic for s in walk(body))
+    return any(isinstance(s, K.Store) and s.atomic for s in K.walk(body))
 
 
 def has_complex(body: list) -> bool:
-    return any(isinstance(s, (K.Load, K.Store)) and s.ptr.dtype.is_complex for s in walk(body))
+    return any(isinstance(s, (K.Load, K.Store)) and s.ptr.dtype.is_complex for s in K.walk(body))
 
 
 def emit(program: K.Program, target: Target, name: str, expand) -> str:

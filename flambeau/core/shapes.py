@@ -10,8 +10,6 @@ import functools
 import math
 from collections.abc import Iterable, Sequence
 
-MAX_DIMS = 64
-
 
 @functools.lru_cache(maxsize=8192)
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

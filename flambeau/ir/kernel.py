@@ -180,6 +180,14 @@ class NewAcc:
     init: Expr
 
 
+def walk(body: list):
+    """Every statement in a block and the blocks below it."""
+    for s in body:
+        yield s
+        for inner in ("head", "body", "orelse"):
+            yield from walk(getattr(s, inner, ()))
+
+
 # values -------------------------------------------------------------------------------------------
 @dataclass(eq=False)
 class Var:

@@ -268,7 +268,7 @@ class Verifier:
             self.fail("a vector loop holds another")
         if s.unroll < 1 or s.unroll & (s.unroll - 1):
             self.fail(f"{s.unroll} vectors at a time: a power of two is needed")
-        inner = list(walk(s.body))
+        inner = list(K.walk(s.body))
         self.lanes, self.atomic = s, any(isinstance(x, K.Store) and x.atomic for x in inner)
         self.updated = {x.acc for x in inner if isinstance(x, K.Update)}
         for acc in self.updated:
@@ -314,14 +314,6 @@ CHECKS: dict[type, Callable] = {
     K.If: Verifier.if_, K.Local: Verifier.local, K.NewAcc: Verifier.new_acc,
     K.Prefetch: Verifier.prefetch, K.Point: Verifier.point, K.Transpose: Verifier.transpose,
 }  # fmt: skip
-
-
-def walk(body: list):
-    """Every statement in a block and the blocks below it."""
-    for s in body:
-        yield s
-        for inner in ("head", "body", "orelse"):
-            yield from walk(getattr(s, inner, []))
 
 
 def verify(program: K.Program, expand: Callable | None = None) -> None:

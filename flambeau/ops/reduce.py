@@ -82,10 +82,6 @@ def complex_parts(x, dims, keepdim, fn):
     return fn(x.view_as_real(), dims, keepdim).view_as_complex()
 
 
-def dims_of_real(dims, ndim: int, keepdim: bool):
-    return dims
-
-
 # sums ---------------------------------------------------------------------------------------------
 @reduction("sum", "Sum")
 def sum_pair(input, dims, keepdim, dtype):

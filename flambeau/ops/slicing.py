@@ -35,17 +35,12 @@ select.derivative(input=lambda g, input_shape, dim, index: put_select(g, input_s
 
 def put_select(g, shape, dim, index):
     """Zeros of the input's shape with g at the selected slice."""
-    return place(g, shape, lambda t: select(t, dim, index))
-
-
-def place(g, shape, part):
-    """Zeros of `shape` with g written to the view part(zeros); differentiable in g."""
-    return scatter_into(g, shape, part)
+    return scatter_into(g, shape, lambda t: select(t, dim, index))
 
 
 @op(COMPOSITE, function=False, method=False)
 def scatter_into(g, shape, part):
-    """A zero tensor with one view filled by g."""
+    """Zeros of `shape` with g written to the view part(zeros); differentiable in g."""
     out = g.new_zeros(shape)
     part(out).copy_(g)
     return out
@@ -60,7 +55,7 @@ def slice(input, dim, start, end, step):  # noqa: A001
     return same(input, tuple(shape), tuple(st), input._offset + start * input._strides[dim])
 
 
-slice.derivative(input=lambda g, input_shape, dim, start, end, step: place(
+slice.derivative(input=lambda g, input_shape, dim, start, end, step: scatter_into(
     g, input_shape, lambda x: slice(x, dim, start, end, step)))  # fmt: skip
 
 
@@ -114,7 +109,7 @@ def diagonal(input, offset=0, dim1=0, dim2=1):
     return same(input, shape, (*[input._strides[d] for d in keep], input._strides[a] + input._strides[b]), at)
 
 
-diagonal.derivative(input=lambda g, input_shape, offset, dim1, dim2: place(
+diagonal.derivative(input=lambda g, input_shape, offset, dim1, dim2: scatter_into(
     g, input_shape, lambda x: diagonal(x, offset, dim1, dim2)))  # fmt: skip
 
 
@@ -153,7 +148,7 @@ def fold_windows(g, shape, dimension: int, size: int, step: int):
     for i in range(size):
         stop = i + (count - 1) * step + 1
         part = g.select(-1, i)
-        out = out + place(part, shape, lambda x, i=i, stop=stop: slice(x, d, i, stop, step))
+        out = out + scatter_into(part, shape, lambda x, i=i, stop=stop: slice(x, d, i, stop, step))
     return out
 
 

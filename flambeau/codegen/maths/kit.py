@@ -34,7 +34,6 @@ class Format:
 
 F32 = Format(dt.float32, dt.int32, 23, 127, 1.5 * 2**23, 2.0**-126, -(1 << 31))
 F64 = Format(dt.float64, dt.int64, 52, 1023, 1.5 * 2**52, 2.0**-1022, -(1 << 63))
-FORMATS = {dt.float32: F32, dt.float64: F64}
 
 
 def poly(x: Expr, c: Sequence) -> Expr:
@@ -131,12 +130,6 @@ def pair_product(a: Pair, b: Pair) -> Pair:
     """a * b to about twice the working precision."""
     p, e = two_product(a[0], b[0])
     return fast_two_sum(p, fma(a[0], b[1], fma(a[1], b[0], e)))
-
-
-def pair_sum(a: Pair, b: Pair) -> Pair:
-    """a + b, for |a| >= |b|."""
-    s, e = fast_two_sum(a[0], b[0])
-    return fast_two_sum(s, e + (a[1] + b[1]))
 
 
 def quotient(a: Pair, b: Pair) -> Pair:
