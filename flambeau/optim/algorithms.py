@@ -7,8 +7,9 @@ decay adds weight_decay * p to it first, unless said otherwise.
 from __future__ import annotations
 
 from flambeau.ops.create import full, zeros_like
+from flambeau.ops.record import state as recording
 from flambeau.optim import kernels as K
-from flambeau.optim.optimizer import Optimizer, advance, checked, require, sign
+from flambeau.optim.optimizer import Optimizer, advance, checked, number, require, sign
 from flambeau.tensor.tensor import Tensor
 
 
@@ -64,7 +65,7 @@ class SGD(Algorithm):
         super().__init__(params, defaults)
 
     def _options(self, group):
-        numbers = (float(group["lr"]), float(group["weight_decay"]), sign(group))
+        numbers = (number(group["lr"]), number(group["weight_decay"]), sign(group))
         return numbers, float(group["momentum"]), 1.0 - group["dampening"], float(group["nesterov"])
 
     def _update(self, p, g, state, options):
@@ -73,6 +74,12 @@ class SGD(Algorithm):
             K.sgd((p, g), *numbers)
             return
         buffer = state.get("momentum_buffer")
+        if buffer is None and recording.grad:
+            lr, decay, turn = numbers
+            g = g * turn + p * decay
+            state["momentum_buffer"] = buffer = g.detach().clone()  # as PyTorch: the first buffer has no history
+            K.sgd((p, g + momentum * buffer if nesterov else buffer), lr, 0.0, 1.0)
+            return
         if buffer is None:
             buffer, keep = zeros_like(p), 1.0
             state["momentum_buffer"] = buffer
@@ -86,9 +93,9 @@ class Moments(Algorithm):
         return started(p, "exp_avg", "exp_avg_sq")
 
     def _options(self, group):
-        b1, b2 = map(float, group["betas"])
-        lr, decay, apart = float(group["lr"]), float(group["weight_decay"]), group["decoupled_weight_decay"]
-        tail = (float(group["eps"]), 0.0 if apart else decay, 1 - lr * decay if apart else 1.0, sign(group), 1 - b1, b2, 1 - b2)
+        b1, b2 = map(number, group["betas"])
+        lr, decay, apart = number(group["lr"]), number(group["weight_decay"]), group["decoupled_weight_decay"]
+        tail = (number(group["eps"]), 0.0 if apart else decay, 1 - lr * decay if apart else 1.0, sign(group), 1 - b1, b2, 1 - b2)
         return group, lr, b1, b2, tail
 
 
@@ -171,7 +178,7 @@ class NAdam(Moments):
         mu = b1 * (1.0 - 0.5 * 0.96 ** (step * slow))
         ahead = b1 * (1.0 - 0.5 * 0.96 ** ((step + 1) * slow))
         state["mu_product"].mul_(mu)
-        product = state["mu_product"].item()
+        product = number(state["mu_product"].clone())
         K.nadam((p, g, state["exp_avg"], state["exp_avg_sq"]), -lr * (1.0 - mu) / (1.0 - product),
                 -lr * ahead / (1.0 - product * ahead), 1 - b2**step, *tail)  # fmt: skip
 
@@ -227,9 +234,9 @@ class Adamax(Algorithm):
         return started(p, "exp_avg", "exp_inf")
 
     def _update(self, p, g, state, group):
-        b1, b2 = map(float, group["betas"])
-        K.adamax((p, g, state["exp_avg"], state["exp_inf"]), float(group["lr"]) / (1 - b1 ** advance(state)),
-                 float(group["eps"]), float(group["weight_decay"]), sign(group), 1 - b1, b2)  # fmt: skip
+        b1, b2 = map(number, group["betas"])
+        K.adamax((p, g, state["exp_avg"], state["exp_inf"]), number(group["lr"]) / (1 - b1 ** advance(state)),
+                 number(group["eps"]), number(group["weight_decay"]), sign(group), 1 - b1, b2)  # fmt: skip
 
 
 class Adagrad(Algorithm):
@@ -262,8 +269,8 @@ class Adagrad(Algorithm):
             state["sum"].share_memory_()
 
     def _update(self, p, g, state, group):
-        lr = float(group["lr"]) / (1 + (advance(state) - 1) * group["lr_decay"])
-        K.adagrad((p, g, state["sum"]), lr, float(group["eps"]), float(group["weight_decay"]), sign(group))
+        lr = number(group["lr"]) / (1 + (advance(state) - 1) * group["lr_decay"])
+        K.adagrad((p, g, state["sum"]), lr, number(group["eps"]), number(group["weight_decay"]), sign(group))
 
 
 class Adadelta(Algorithm):
@@ -288,9 +295,9 @@ class Adadelta(Algorithm):
 
     def _update(self, p, g, state, group):
         advance(state)
-        rho = float(group["rho"])
-        K.adadelta((p, g, state["square_avg"], state["acc_delta"]), float(group["lr"]), rho, 1 - rho,
-                   float(group["eps"]), float(group["weight_decay"]), sign(group))  # fmt: skip
+        rho = number(group["rho"])
+        K.adadelta((p, g, state["square_avg"], state["acc_delta"]), number(group["lr"]), rho, 1 - rho,
+                   number(group["eps"]), number(group["weight_decay"]), sign(group))  # fmt: skip
 
 
 class RMSprop(Algorithm):
@@ -318,8 +325,8 @@ class RMSprop(Algorithm):
 
     def _update(self, p, g, state, group):
         advance(state)
-        alpha, momentum = float(group["alpha"]), group["momentum"]
-        numbers = (float(group["lr"]), alpha, 1 - alpha, float(group["eps"]), float(group["weight_decay"]), sign(group))
+        alpha, momentum = number(group["alpha"]), group["momentum"]
+        numbers = (number(group["lr"]), alpha, 1 - alpha, number(group["eps"]), number(group["weight_decay"]), sign(group))
         tensors = [p, g, *[state[n] for n in ("square_avg", "momentum_buffer", "grad_avg") if n in state]]
         if momentum > 0:
             run = K.rmsprop_centered_momentum if group["centered"] else K.rmsprop_momentum
@@ -376,7 +383,7 @@ class ASGD(Algorithm):
     def _update(self, p, g, state, group):
         lr, lambd, step = float(group["lr"]), group["lambd"], advance(state)
         eta, mu = state["eta"].item(), state["mu"].item()
-        K.asgd((p, g, state["ax"]), eta, 1 - lambd * eta, mu, float(group["weight_decay"]), sign(group))
+        K.asgd((p, g, state["ax"]), eta, 1 - lambd * eta, mu, number(group["weight_decay"]), sign(group))
         state["eta"].fill_(lr / (1 + lambd * lr * step) ** group["alpha"])
         state["mu"].fill_(1 / max(1.0, step - group["t0"]))
 

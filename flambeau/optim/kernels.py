@@ -3,11 +3,14 @@
 A formula takes (p, g, *state, numbers...) and returns the new (p, *state). Operations are in PyTorch's order and round
 where PyTorch's round (`fma` where its kernels have a fused multiply-add), so that trajectories agree to the last bit or
 nearly; float16 and bfloat16 are computed in float32 and rounded once. `Update` compiles a formula once per dtype; shapes
-and numbers are arguments. Numbers like 1 - beta arrive computed in double precision.
+and numbers are arguments. Numbers like 1 - beta arrive computed in double precision. Where steps are recorded
+(differentiable=True) the same formula becomes one pointwise op for each tensor that is written.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import threading
 from array import array
 
@@ -15,7 +18,8 @@ from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, kernel
 from flambeau.ops.calling import dispatcher
-from flambeau.ops.record import POINTWISE, Op
+from flambeau.ops.custom import pointwise
+from flambeau.ops.record import POINTWISE, Op, state
 from flambeau.tensor.tensor import Tensor
 
 CHUNK = 4096  # elements of a task
@@ -26,16 +30,18 @@ class Update:
     """A formula as a kernel: update(tensors, numbers) changes p and the state in place, within a Batch at its end."""
 
     def __init__(self, fn):
-        self.op = Op(fn, POINTWISE, {})
+        self.op, self.fn = Op(fn, POINTWISE, {}), fn
         dispatcher(self.op)
         self.kernel = many(fn, len(self.op.params) - len(self.op.keyword_only))
 
     def __call__(self, tensors: tuple, *numbers: float) -> None:
-        p = tensors[0]
+        p, batch = tensors[0], open_batch.now
+        if batch is None and state.grad:
+            self.recorded(tensors, numbers)
+            return
         if p._dtype.is_complex:  # PyTorch's formulas are of the real and imaginary parts
             tensors = tuple([t.view_as_real() for t in tensors])
             p = tensors[0]
-        batch = open_batch.now
         if batch is None:
             with Batch():
                 self(tensors, *numbers)
@@ -53,6 +59,35 @@ class Update:
         p._vc.version += 1
         for t in tensors[2:]:
             t._vc.version += 1
+
+    def recorded(self, tensors: tuple, numbers: tuple) -> None:
+        """The update with its history, from copies of what is about to change; numbers may be tensors too."""
+        check_shapes(tensors)
+        is_complex = tensors[0]._dtype.is_complex
+        before = [t.clone().view_as_real() if is_complex else t.clone() for t in tensors]
+        after = [part(*before, *numbers) for part in self.parts]
+        for t, y in zip((tensors[0], *tensors[2:]), after, strict=True):
+            t.copy_(y.view_as_complex() if is_complex else y)
+
+    @functools.cached_property
+    def parts(self) -> list:
+        """For each tensor that is written, the op that computes it alone."""
+        return [part_of(self.fn, i, self.op.params) for i in range(len(self.op.params) - len(self.op.keyword_only) - 1)]
+
+
+def part_of(fn, i: int, names: tuple[str, ...]):
+    """The i-th result of a formula as an op, differentiable in each of its arguments."""
+    count = fn.__code__.co_argcount
+
+    def part(*values):
+        y = fn(*values[:count], **dict(zip(names[count:], values[count:], strict=True)))
+        return y[i] if isinstance(y, tuple) else y
+
+    part.__name__ = part.__qualname__ = f"{fn.__name__}_{names[i + (i > 0)]}"
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    own = ["gradient" if n == "g" else n for n in names]  # g is what rules of derivatives are given
+    part.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in own])  # type: ignore[attr-defined]
+    return pointwise(part)
 
 
 def many(fn, count: int):

@@ -13,6 +13,7 @@ from typing import Any
 from flambeau.autograd.graph import Handle
 from flambeau.autograd.modes import enable_grad, no_grad
 from flambeau.core import dtypes as dt
+from flambeau.ops.record import state as grad_state
 from flambeau.optim.kernels import Batch
 from flambeau.tensor.tensor import Tensor
 
@@ -62,10 +63,11 @@ def checked(defaults: dict) -> dict:
     for name, rule in RULES.items():
         if name in defaults:
             rule(defaults[name])
-    if defaults.get("differentiable"):
-        raise NotImplementedError("differentiable=True is not implemented: optimizer steps are not recorded")
-    if defaults.get("fused") and defaults.get("foreach"):
-        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+    if defaults.get("fused"):
+        if defaults.get("differentiable"):
+            raise RuntimeError("`fused` does not support `differentiable`")
+        if defaults.get("foreach"):
+            raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
     return defaults
 
 
@@ -84,9 +86,16 @@ def sign(group: dict) -> float:
     return -1.0 if group["maximize"] else 1.0
 
 
+def number(x):
+    """An option as a number; where steps are recorded, a tensor with its history."""
+    return x.reshape(()) if grad_state.grad and isinstance(x, Tensor) else float(x)
+
+
 def advance(state: dict) -> float:
     """Count a step and return its number."""
     step = state["step"]
+    if step._requires_grad:
+        raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
     if step._dtype is dt.float32 and not step._shape:
         cell = c_float.from_address(step._ptr)
         cell.value = count = cell.value + 1.0
@@ -183,7 +192,7 @@ class Optimizer:
         for p in params:
             if not isinstance(p, Tensor):
                 raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(p).__name__}")
-            if not (p.is_leaf or p.retains_grad):
+            if not (self.defaults.get("differentiable") or p.is_leaf or p.retains_grad):
                 raise ValueError("can't optimize a non-leaf Tensor")
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
@@ -220,23 +229,30 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad(), Batch():
-            states = self.state
-            for group in self.param_groups:
-                options = self._options(group)
-                for p in group["params"]:
-                    g = p._grad
-                    if g is None:
-                        continue
-                    state = states.get(p)
-                    if state:
-                        self._update(p, g, state, options)
-                        continue
-                    state = self._start(p, group)
-                    self._update(p, g, state, options)
-                    if state:
-                        states[p] = state
+        if self.defaults.get("differentiable"):
+            with enable_grad():
+                self._update_all()
+        else:
+            with no_grad(), Batch():
+                self._update_all()
         return loss
+
+    def _update_all(self) -> None:
+        states = self.state
+        for group in self.param_groups:
+            options = self._options(group)
+            for p in group["params"]:
+                g = p._grad
+                if g is None:
+                    continue
+                state = states.get(p)
+                if state:
+                    self._update(p, g, state, options)
+                    continue
+                state = self._start(p, group)
+                self._update(p, g, state, options)
+                if state:
+                    states[p] = state
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

@@ -84,7 +84,8 @@ def test_errors():
         (lambda: torch.optim.SGD(p, lr=1), TypeError), (lambda: torch.optim.Adam([p], betas=(1.0, 0.9)), ValueError),
         (lambda: torch.optim.SGD([p * 2], lr=1), ValueError), (lambda: torch.optim.SGD([p], lr=1, nesterov=True), ValueError),
         (lambda: torch.optim.SGD([{"params": [p]}, {"params": [p]}], lr=1), ValueError),
-        (lambda: torch.optim.SGD([3], lr=1), TypeError), (lambda: torch.optim.Adam([p], differentiable=True), NotImplementedError),
+        (lambda: torch.optim.SGD([3], lr=1), TypeError),
+        (lambda: torch.optim.Adam([p], differentiable=True, fused=True), RuntimeError),
     ):  # fmt: skip
         with pytest.raises(error):
             bad()
