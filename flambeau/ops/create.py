@@ -61,13 +61,19 @@ def ramp_int(k, y: Ptr, start: Int, step: Int):
 
 @kernel
 def spaced(k, y: Ptr, start: Float, end: Float, step: Float, n: Int):
-    """Evenly spaced values, counted from the nearer end so that both ends are exact."""
+    """Evenly spaced values, counted from the nearer end so that both ends are exact, each rounded once."""
     d = y.compute if y.compute.is_floating_point else dt.float64
     with k.parallel(vector=True) as i:
         a, b, s = (E.cast(v, d) for v in (start, end, step))
-        low = a + s * E.cast(i, d)
-        high = b - s * E.cast(n - i - 1, d)
+        low, high = E.fma(s, E.cast(i, d), a), E.fma(-s, E.cast(n - i - 1, d), b)
         y[i] = E.cast(E.where(i < n // 2, low, high), y.compute)
+
+
+def spaced_halves(y, start: float, end: float, step: float) -> None:
+    """The same in float16 or bfloat16, every operation rounded to it."""
+    count, half = arange(y._numel).to(y._dtype), y._numel // 2
+    y[:half] = count[:half] * step + start
+    y[half:] = end - count[: y._numel - half].flip(0) * step
 
 
 # helpers ------------------------------------------------------------------------------------------
@@ -414,10 +420,17 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
     if steps == 1:
         fill(t, start)
     elif steps:
-        y = t if t._dense else hooks.empty(t._shape, t._dtype)
-        step = (end - start) / (steps - 1)
-        spaced((y._dtype,))(steps, GRAIN, y._ptr, float(start), float(end), float(step), steps)
-        if y is not t:
+        y = t.detach() if t._dense else hooks.empty(t._shape, t._dtype)
+        if y._dtype.is_floating_point:  # the step is a number of that dtype
+            ends = hooks.tensor([start, end, steps - 1], dtype=dt.float64).to(y._dtype)
+            start, end, step = *ends[:2].tolist(), ((ends[1] - ends[0]) / ends[2]).item()
+        else:
+            step = (end - start) / (steps - 1)
+        if y._dtype.is_floating_point and y._dtype.itemsize == 2:
+            spaced_halves(y, start, end, step)
+        else:
+            spaced((y._dtype,))(steps, GRAIN, y._ptr, float(start), float(end), float(step), steps)
+        if not t._dense:
             from flambeau.ops.copying import copy_elements
 
             copy_elements(t, y)

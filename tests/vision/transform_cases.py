@@ -18,9 +18,16 @@ CASES = [
     ("ColorJitter", (0.3, 0.3, 0.3), {}), ("ColorJitter", (0.3, (0.5, 0.9), 0.3, 0.2), {}), ("GaussianBlur", (5,), {}),
     ("GaussianBlur", ((3, 7), 1.5), {}), ("RandomInvert", (0.7,), {}), ("RandomErasing", (1.0,), {}), ("RandomErasing", (1.0,), {"value": "random"}),
     ("RandomErasing", (1.0,), {"value": (0.1, 0.2, 0.3)}), ("Normalize", ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4)), {}), ("PILToTensor", (), {}),
-    ("ToTensor", (), {}),
+    ("ToTensor", (), {}), ("RandomPerspective", (0.6, 0.8), {}), ("RandomPerspective", (0.4, 1.0), {"interpolation": "nearest", "fill": 3}),
+    ("ElasticTransform", (), {}), ("ElasticTransform", (80.0, [3.0, 4.0]), {"interpolation": "nearest", "fill": 9}),
+    ("RandomAdjustSharpness", (2, 0.7), {}), ("RandomAdjustSharpness", (0.3, 0.7), {}), ("RandomAutocontrast", (0.7,), {}),
+    ("RandomEqualize", (0.7,), {}), ("RandomPosterize", (3, 0.7), {}), ("RandomSolarize", (0.5, 0.7), {}),
+    ("AutoAugment", (), {}), ("AutoAugment", (), {"policy": "cifar10", "fill": 5}),
+    ("AutoAugment", (), {"policy": "svhn", "interpolation": "bilinear"}), ("RandAugment", (), {}),
+    ("RandAugment", (5, 20), {"fill": (1, 2, 3), "interpolation": "bilinear"}), ("TrivialAugmentWide", (), {}), ("TrivialAugmentWide", (11,), {"interpolation": "bilinear"}),
+    ("AugMix", (), {}), ("AugMix", (7, 2, 2), {"all_ops": False}),
 ]  # fmt: skip
-KINDS, SEEDS = ("picture", "tensor"), (0, 1, 2)
+KINDS, SEEDS = ("picture", "tensor", "bytes"), (0, 1, 2, 3, 4, 5)
 
 
 def case_id(case):
@@ -38,21 +45,27 @@ def picture():
     return Image.fromarray((waves + noise).astype(np.uint8))
 
 
+def made(transforms, case):
+    """The transform of a case."""
+    name, args, keywords = case
+    enums = {"interpolation": transforms.InterpolationMode, "policy": transforms.AutoAugmentPolicy}
+    return getattr(transforms, name)(*args, **{k: enums[k](v) if k in enums else v for k, v in keywords.items()})
+
+
 def run(lib, transforms, case):
     """[repr, then per kind and seed the error's class, or shape, mean, mean of squares and a weighted mean]."""
-    name, args, keywords = case
-    found = {k: transforms.InterpolationMode(v) if k == "interpolation" else v for k, v in keywords.items()}
-    t = getattr(transforms, name)(*args, **found)
+    t = made(transforms, case)
+    kinds = {"picture": lambda x: x, "tensor": transforms.ToTensor(), "bytes": transforms.PILToTensor()}
     answers = [repr(t)]
     for kind in KINDS:
         for seed in SEEDS:
             lib.manual_seed(seed)
             try:
-                y = t(picture() if kind == "picture" else transforms.ToTensor()(picture()))
+                y = t(kinds[kind](picture()))
             except Exception as error:  # noqa: BLE001 - the error is the answer
                 answers.append(type(error).__name__)
                 continue
             a = np.asarray(y.numpy() if hasattr(y, "numpy") else y).astype(np.float64)
             weights = np.sin(np.arange(a.size)).reshape(a.shape)
-            answers.append([list(a.shape), a.mean(), (a**2).mean(), (a * weights).mean()])
+            answers.append([list(a.shape), *(round(float(v), 6) for v in (a.mean(), (a**2).mean(), (a * weights).mean()))])
     return answers

@@ -1,8 +1,8 @@
 """torchvision.transforms: changes of Pillow images and tensors; random ones draw as torchvision's."""
 
-from flambeau.vision.transforms import classes, functional
+from flambeau.vision.transforms import autoaugment, functional, transforms
+from flambeau.vision.transforms.autoaugment import *  # noqa: F403
 from flambeau.vision.transforms.basics import InterpolationMode, pillow
-from flambeau.vision.transforms.classes import *  # noqa: F403
 from flambeau.vision.transforms.functional import (
     convert_image_dtype,
     crop,
@@ -11,6 +11,7 @@ from flambeau.vision.transforms.functional import (
     to_pil_image,
     to_tensor,
 )
+from flambeau.vision.transforms.transforms import *  # noqa: F403
 
 __all__ = ["InterpolationMode", "functional", "pillow", "to_pil_image", "to_tensor"]
-__all__ += ["convert_image_dtype", "crop", "pil_to_tensor", "resize", *classes.__all__]
+__all__ += ["convert_image_dtype", "crop", "pil_to_tensor", "resize", *autoaugment.__all__, *transforms.__all__]

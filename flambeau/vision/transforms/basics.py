@@ -93,6 +93,16 @@ def get_dimensions(img) -> list[int]:
     return [len(img.getbands()), img.height, img.width]
 
 
+def get_image_size(img) -> list[int]:
+    """[width, height]."""
+    return get_dimensions(img)[:0:-1]
+
+
+def get_image_num_channels(img) -> int:
+    """How many channels."""
+    return get_dimensions(img)[0]
+
+
 def size_of(image) -> tuple[int, int]:
     """(height, width) of a Pillow image or tensor."""
     return tuple(get_dimensions(image)[1:])  # type: ignore[return-value]

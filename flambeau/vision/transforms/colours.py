@@ -9,6 +9,7 @@ from flambeau.nn import functional as F
 from flambeau.ops.compare import where
 from flambeau.ops.create import linspace, zeros_like
 from flambeau.ops.join import stack
+from flambeau.tensor.interop import tensor
 from flambeau.tensor.tensor import Tensor
 from flambeau.vision.transforms import basics as I
 
@@ -16,6 +17,7 @@ from flambeau.vision.transforms import basics as I
 def blend(a, b, ratio: float):
     """ratio a + (1 - ratio) b, within the dtype's range."""
     most = 1.0 if a.is_floating_point() else 255
+    ratio = float(ratio)
     return (ratio * a + (1.0 - ratio) * b).clamp(0, most).to(a.dtype)
 
 
@@ -123,6 +125,71 @@ def to_grayscale(img, num_output_channels=1):
     return gray if num_output_channels == 1 else gray.convert("RGB")
 
 
+def adjust_gamma(img, gamma, gain=1):
+    """gain x^gamma, of values in [0, 1]."""
+    if gamma < 0:
+        raise ValueError("Gamma should be a non-negative real number")
+    if not isinstance(img, Tensor):
+        table = [int((255 + 1 - 1e-3) * gain * pow(v / 255.0, gamma)) for v in range(256)]
+        return img.convert("RGB").point(table * 3).convert(img.mode)
+    x = img if img.is_floating_point() else I.convert_image_dtype(img, dt.float32)
+    return I.convert_image_dtype((gain * x**gamma).clamp(0, 1), img.dtype)
+
+
+def adjust_sharpness(img, sharpness_factor):
+    """The image's blur (each pixel weighs 5, its 8 neighbours 1) mixed in (factor below 1) or taken out; the border stays."""
+    not_negative("sharpness_factor", sharpness_factor)
+    if not isinstance(img, Tensor):
+        return enhanced(img, "Sharpness", sharpness_factor)
+    if min(img.shape[-2:]) <= 2:
+        return img
+    kind = img.dtype if img.is_floating_point() else dt.float32
+    kernel = tensor([[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]], dtype=kind)
+    x = img.reshape(-1, 1, *img.shape[-2:]).to(kind)
+    inner = F.conv2d(x, (kernel / kernel.sum()).reshape(1, 1, 3, 3))
+    blurred = img.clone()
+    blurred[..., 1:-1, 1:-1] = (inner if img.is_floating_point() else inner.round()).to(img.dtype).reshape(*img.shape[:-2], *inner.shape[-2:])
+    return blend(img, blurred, sharpness_factor)
+
+
+def autocontrast(img):
+    """Every channel stretched, its least value to 0, its greatest to 1 (255 of bytes)."""
+    if not isinstance(img, Tensor):
+        return _by_pillow("autocontrast", img)
+    bound = 1.0 if img.is_floating_point() else 255.0
+    x = img.to(img.dtype if img.is_floating_point() else dt.float32)
+    low, high = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
+    flat = high == low
+    scale = where(flat, 1.0, where(flat, 1.0, high - low).reciprocal() * bound)
+    return ((x - where(flat, 0.0, low)) * scale).clamp(0, bound).to(img.dtype)
+
+
+def equalize(img):
+    """The values of every channel changed so that each is about equally frequent."""
+    if not isinstance(img, Tensor):
+        return _by_pillow("equalize", img)
+    need_bytes(img)
+    planes = [equalized(c) for c in img.reshape(-1, *img.shape[-2:])]
+    return stack(planes).reshape(img.shape)
+
+
+def equalized(plane):
+    """One channel with the values that follow from how many pixels are at most as bright."""
+    counts = plane.reshape(-1).to(dt.int64).bincount(minlength=256)
+    seen = counts[counts != 0]
+    step = int(seen[:-1].sum()) // 255
+    if step == 0:
+        return plane
+    below = (counts.cumsum(0) - counts + step // 2) // step
+    return below.clamp(0, 255).to(dt.uint8)[plane.to(dt.int64)]
+
+
+def need_bytes(img) -> None:
+    """Refuse tensors that aren't of bytes, in torchvision's words."""
+    if img.dtype is not dt.uint8:
+        raise TypeError(f"Only torch.uint8 image tensors are supported, but found {img.dtype}")
+
+
 def gaussian_blur(img, kernel_size, sigma=None):
     """Every pixel the mean of those around it, weighted by exp(-d^2 / 2 sigma^2)."""
     kx, ky = (kernel_size, kernel_size) if isinstance(kernel_size, int) else (kernel_size[0], kernel_size[-1])
@@ -166,8 +233,7 @@ def posterize(img, bits: int):
     """The upper `bits` bits of every byte."""
     if not isinstance(img, Tensor):
         return _by_pillow("posterize", img, bits)
-    if img.dtype is not dt.uint8:
-        raise TypeError(f"Only torch.uint8 image tensors are supported, but found {img.dtype}")
+    need_bytes(img)
     return img & (255 - 2 ** (8 - bits) + 1)
 
 
