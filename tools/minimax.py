@@ -150,7 +150,6 @@ table("EXP2_MEDIUM", lambda r: mp.expm1(r * mp.log(2)) / r, -HALF, HALF, 7, weig
 table("SINH32", odd(mp.sinh), 0, 1, 4, weight=odd_weight(mp.sinh), bits=24)
 table("SINH64", odd(mp.sinh), 0, 1, 7, weight=odd_weight(mp.sinh), refit=3)
 SQ = (mp.pi / 2 * mp.mpf("1.0001")) ** 2
-table("SIN32", odd(mp.sin), 0, SQ, 4, weight=odd_weight(mp.sin), bits=24)
 table("SIN64", odd(mp.sin), 0, SQ, 8, weight=odd_weight(mp.sin), refit=3)
 table("ERF_SMALL64", lambda t: mp.erf(mp.sqrt(t)) / mp.sqrt(t) - 1, 0, 1, 12,
       weight=lambda t: mp.sqrt(t) / mp.erf(mp.sqrt(t)), refit=3)
@@ -187,10 +186,10 @@ piecewise("ERF_PIECES32", mp.erf, mp.mpf(1) / 8, 6)
 
 T8 = (mp.sqrt(2) - 1) ** 2 * mp.mpf("1.001")  # tan(pi/8), squared
 table("ATAN32", odd(mp.atan), 0, 1, 8, weight=odd_weight(mp.atan), bits=24)
-table("SIN_MEDIUM", odd(mp.sin), 0, SQ, 4, weight=odd_weight(mp.sin), refit=0)
 QUARTER = (mp.pi / 4 * mp.mpf("1.0001")) ** 2
-table("SIN_SHORT", odd(mp.sin), 0, QUARTER, 3, weight=odd_weight(mp.sin), refit=0)
-table("COS_SHORT", lambda t: (mp.cos(mp.sqrt(t)) - 1) / t, 0, QUARTER, 4, weight=lambda t: t, refit=0)
+table("SIN32", odd(mp.sin), 0, QUARTER, 3, weight=odd_weight(mp.sin), bits=24)
+table("COS32", lambda t: (mp.cos(mp.sqrt(t)) - 1) / t, 0, QUARTER, 4, weight=lambda t: t / mp.cos(mp.sqrt(t)), bits=24, fixed=(-0.5,))
+table("TAN32", odd(mp.tan), 0, QUARTER, 7, weight=odd_weight(mp.tan), bits=24)
 table("ATAN64", odd(mp.atan), 0, T8, 11, weight=odd_weight(mp.atan), refit=3)
 table("ASIN64", odd(mp.asin), 0, mp.mpf("0.2501"), 13, weight=odd_weight(mp.asin), refit=3)
 

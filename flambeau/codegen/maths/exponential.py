@@ -69,8 +69,10 @@ def exp32(f: Format, x: Expr) -> Expr:
 @expansion("exp", F64)
 def exp(f: Format, x: Expr) -> Expr:
     """e^x; denormal results are rounded once."""
-    n, t = exp_parts(f, clamp(x, -746.0, 710.0))
-    return E.scalef(1 + t, bitcast(n, f.dtype) - f.magic)
+    x = clamp(x, -746.0, 710.0)
+    n = fma(x, T.LOG2E_64[0], f.magic) - f.magic
+    r = fma(n, -T.LN2_64[1], fma(n, -T.LN2_64[0], x))
+    return E.scalef(poly(r, (1.0, 1.0, *T.EXP64)), n)
 
 
 @expansion("exp2")
