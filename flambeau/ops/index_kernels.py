@@ -188,13 +188,6 @@ def _put_rows(k, ptr, ints, dtypes, *, dims: int, put: str, unit: bool):
 
 
 @kernel
-def take_elements(k, y: Ptr, x: Ptr, off: Ptr):
-    """y[j] = x[off[j]]."""
-    with k.parallel(vector=True) as j:
-        y[j] = x[off[j]]
-
-
-@kernel
 def put_elements(k, x: Ptr, y: Ptr, off: Ptr, n: Int, *, put: str):
     """x[off[j]] (put)= y[j], in order."""
     with k.parallel() as _, k.seq(n) as j:
@@ -224,16 +217,25 @@ def take_picked(k, y: Ptr, x: Ptr, off: Ptr, count: Int, outer: Int):
 BLOCK = 4096
 
 
-@kernel
-def add_offsets(k, off: Ptr, index: Ptr, flag: Ptr, n: Int, size: Int, stride: Int, *, wrap: bool, more: bool):
-    """off (+= if more) index * stride, each index checked, negative ones counted from the end if wrap."""
+def _positions(k, ptr, ints, dtypes, *, wrap: bool, take: bool):
+    """y[j] = the sum of index[j] * stride over the index tensors, or with `take` the element of x at that offset.
+
+    Each index is checked; negative ones count from the end if wrap.
+    """
+    y, x = ptr("y", dtypes[0]), ptr("x", dtypes[0])
+    indices = [ptr(f"i{d}", t) for d, t in enumerate(dtypes[1:])]
+    flag, n = ptr("flag", dt.int64), ints("n")
+    sizes, strides = ints("size", len(indices)), ints("stride", len(indices))
     with k.parallel() as b:
         worst = k.acc("max", dt.int64, init=Flag.NONE)
         with k.vector(b * BLOCK, E.minimum((b + 1) * BLOCK, n)) as j:
-            i = E.cast(index[j], dt.int64)
-            safe, bad = checked(k, i, size, flag, wrap)
-            worst.update(E.where(bad, i, E.const(Flag.NONE, dt.int64)))
-            off[j] = off[j] + safe * stride if more else safe * stride
+            off = E.const(0, dt.int64)
+            for index, size, stride in zip(indices, sizes, strides, strict=True):
+                i = E.cast(index[j], dt.int64)
+                safe, bad = checked(k, i, size, flag, wrap)
+                worst.update(E.where(bad, i, E.const(Flag.NONE, dt.int64)))
+                off = off + safe * stride
+            y[j] = x[off] if take else off
         with k.if_(worst.value != Flag.NONE):
             flag[0] = worst.value
 
@@ -257,6 +259,7 @@ gather_nest = Nest("gather", _gather)
 scatter_nest = Nest("scatter", _scatter)
 take_rows = Nest("take_rows", _take_rows)
 put_rows = Nest("put_rows", _put_rows)
+positions = Nest("positions", _positions)
 unravel = Nest("unravel", _unravel)
 
 

@@ -165,7 +165,9 @@ def getitem(x, index):
     if c is slice and x._shape:
         return slice_dim(x, 0, index)
     if c is Tensor and index._dtype is dt.int64 and x._shape:
-        return index_tensors(x, [0], [index])
+        return index_tensors(x, (0,), (index,))
+    if c is tuple and len(index) == len(x._shape) and all([p.__class__ is Tensor and p._dtype is dt.int64 for p in index]):
+        return index_tensors(x, range(len(index)), index) if index else x.alias()
     parts = normalise(index)
     if not x._shape and any(isinstance(p, (int, slice)) for p in parts):
         raise IndexError(
@@ -186,26 +188,32 @@ def arrangement(x, dims: list):
     return inner, (dims[0] if adjacent else 0)
 
 
-def offsets(x, dims: list, tensors: list):
-    """Offsets named by broadcast index tensors at the given dims."""
-    if len(tensors) > 1:
-        try:
-            S.broadcast_shapes("index", *[tuple(t._shape) for t in tensors])
-        except RuntimeError:
-            raise IndexError(
-                "shape mismatch: indexing tensors could not be broadcast together with shapes "
-                + ", ".join(str(list(t._shape)) for t in tensors)
-            ) from None
-    return I.offsets_of(tensors, [x._shape[d] for d in dims], [x._strides[d] for d in dims], "index", dims=dims)
+def together(tensors) -> list:
+    """Index tensors broadcast to one shape, contiguous."""
+    try:
+        return I.together("index", tensors)
+    except RuntimeError:
+        raise IndexError(
+            "shape mismatch: indexing tensors could not be broadcast together with shapes "
+            + ", ".join(str(list(t._shape)) for t in tensors)
+        ) from None
 
 
 @op(KERNEL, function=False, method=False, node="IndexBackward0")
 def index_tensors(input, dims, indices):
     """Advanced indexing at `dims` by tensors; see the module."""
-    off = offsets(input, dims, indices)
+    indices = together(indices)
+    shape, strides = input._shape, input._strides
+    if len(dims) == len(shape):
+        out = hooks.empty(indices[0]._shape, input._dtype)
+        I.find_positions(out, input, indices, shape, strides, "index")
+        return out
     inner, at = arrangement(input, dims)
-    out = I.take_offsets(input, off, tuple(input._shape[d] for d in inner), tuple(input._strides[d] for d in inner))
-    k = len(off._shape)
+    block = tuple([shape[d] for d in inner])
+    out = hooks.empty((*indices[0]._shape, *block), input._dtype)
+    I.take_blocks(out, input, indices, [shape[d] for d in dims], [strides[d] for d in dims], block,
+                  [strides[d] for d in inner], "index", dims=dims)  # fmt: skip
+    k = len(indices[0]._shape)
     if at and k:
         order = [*range(k, k + at), *range(k), *range(k + at, len(out._shape))]
         out = out.permute(order)
@@ -234,7 +242,8 @@ put_tensors.derivative(
 
 def write_tensors(x, dims, indices, values, accumulate: bool) -> None:
     """Change x in place at the named positions (nothing is recorded)."""
-    off = offsets(x, dims, indices)
+    sizes, strides = [x._shape[d] for d in dims], [x._strides[d] for d in dims]
+    off = I.offsets_of(together(indices), sizes, strides, "index", dims=dims)
     inner, at = arrangement(x, dims)
     inner_shape = tuple(x._shape[d] for d in inner)
     k = len(off._shape)

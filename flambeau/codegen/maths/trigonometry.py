@@ -10,7 +10,18 @@ result is NaN rather than a wrong number.
 from __future__ import annotations
 
 from flambeau.codegen.maths import tables as T
-from flambeau.codegen.maths.kit import F32, F64, NAN, Format, bitcast, fast_two_sum, fma, nearest, poly, where
+from flambeau.codegen.maths.kit import (
+    F32,
+    F64,
+    NAN,
+    Format,
+    bitcast,
+    fast_two_sum,
+    fma,
+    nearest,
+    poly,
+    where,
+)
 from flambeau.codegen.maths.registry import expansion
 from flambeau.ir.expr import Expr, cast, const, floor, rarely, rint
 
