@@ -1,11 +1,15 @@
 """torch.special: functions of one or two numbers, under their mathematical names."""
 
 from flambeau import ops as _ops
+from flambeau.ops import bessel as _bessel
+from flambeau.ops import polynomials as _polynomials
+from flambeau.ops.bessel import *  # noqa: F403
+from flambeau.ops.polynomials import *  # noqa: F403
 
 _NAMES = {
     "expit": "sigmoid", "exp2": "exp2", "expm1": "expm1", "log1p": "log1p", "erf": "erf", "erfc": "erfc", "erfinv": "erfinv",
     "gammaln": "lgamma", "digamma": "digamma", "psi": "digamma", "polygamma": "polygamma", "logit": "logit", "sinc": "sinc",
-    "i0": "special_i0", "i0e": "special_i0e", "i1": "special_i1", "i1e": "special_i1e", "ndtri": "special_ndtri",
+    "modified_bessel_i0": "special_i0", "modified_bessel_i1": "special_i1", "i0": "special_i0", "i0e": "special_i0e", "i1": "special_i1", "i1e": "special_i1e", "ndtri": "special_ndtri",
     "erfcx": "special_erfcx", "log_ndtr": "special_log_ndtr", "xlogy": "xlogy", "softmax": "softmax",
     "gammainc": "igamma", "gammaincc": "igammac", "zeta": "special_zeta", "log_softmax": "log_softmax", "logsumexp": "logsumexp", "round": "round",
 }  # fmt: skip
@@ -42,4 +46,4 @@ def xlog1py(input, other):
 
 multigammaln = _ops.mvlgamma
 
-__all__ = [*_NAMES, "entr", "multigammaln", "ndtr", "xlog1py"]
+__all__ = [*_NAMES, *_bessel.__all__, *_polynomials.__all__, "entr", "multigammaln", "ndtr", "xlog1py"]

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.special as sp
 
 import flambeau as T
+import flambeau.special  # noqa: F401  its ops come with it
 from flambeau.ops.record import POINTWISE, TABLE, VIEW
 from tests.ops import reference as R
 from tests.ops.samples import Sample, inputs
