@@ -37,6 +37,7 @@ from flambeau._functions import (  # noqa: E402
     is_anomaly_enabled, set_anomaly_enabled, set_default_tensor_type, set_float32_matmul_precision, set_flush_denormal,
     set_num_interop_threads, set_warn_always, use_deterministic_algorithms,
 )  # fmt: skip
+from flambeau.ops.gamma_random import sample_dirichlet as _sample_dirichlet, standard_gamma as _standard_gamma  # noqa: E402
 from flambeau.runtime.threads import get_num_threads, set_num_threads  # noqa: E402
 from flambeau.tensor.interop import (  # noqa: E402
     as_tensor, asarray, from_dlpack, from_numpy, frombuffer, tensor,

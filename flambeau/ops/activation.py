@@ -387,6 +387,7 @@ def drawn_slopes(input, lower: float, upper: float):
     x = input.detach()
     slopes = x.new_ones(x._shape)
     at = (x <= 0).reshape(-1).nonzero().reshape(-1)
+    lower, upper = hooks.tensor([lower, upper], dtype=dt.float64).to(x._dtype).tolist()  # rounded, as PyTorch has them
     draws = hooks.empty((at._numel,), dt.float64).uniform_(lower, upper).to(x._dtype)  # two draws each
     copy_elements(slopes.reshape(-1), slopes.reshape(-1).index_copy(0, at, draws))
     return slopes

@@ -7,7 +7,9 @@ import math
 from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Ptr, kernel
-from flambeau.ops.random import check_float, engine_of
+from flambeau.ops.generators import engine_of
+from flambeau.ops.random_counts import rounded
+from flambeau.ops.random_fill import check_float
 from flambeau.ops.record import KERNEL, hooks, op
 
 HIDDEN = {"function": False, "method": False}
@@ -22,18 +24,22 @@ def standard_gamma(input, generator=None):
     check_float("_standard_gamma", input)
     engine = engine_of(generator)
     tiny = 1.1754943508222875e-38 if input._dtype is dt.float32 else 2.2250738585072014e-308
-    values = [max(gamma_one(a, engine.uniform_double, engine.normal), tiny) for a in input.detach().reshape(-1).tolist()]
+    real = float if input._dtype is dt.float64 else rounded
+    values = [max(gamma_one(a, engine.uniform_double, engine.normal, real), tiny) for a in input.detach().reshape(-1).tolist()]
     return hooks.tensor(values, dtype=dt.float64).to(input._dtype).reshape(input._shape)
 
 
-def gamma_one(alpha: float, uniform, normal) -> float:
-    """One number; below concentration 1 by a power of a uniform one."""
+THIRD, SQUEEZE = 0.3333333432674408, 0.03310000151395798  # 1/3 and 0.0331 as PyTorch has them, rounded to float32
+
+
+def gamma_one(alpha: float, uniform, normal, real=float) -> float:
+    """One number; below concentration 1 by a power of a uniform one. `real` rounds what depends on alpha alone."""
     scale = 1.0
     if alpha < 1:
         if alpha <= 0:
             return 0.0 if alpha == 0 else math.nan
-        scale, alpha = (1.0 - uniform()) ** (1.0 / alpha), alpha + 1.0
-    d = alpha - 1.0 / 3.0
+        scale, alpha = (1.0 - uniform()) ** real(1.0 / alpha), real(alpha + 1.0)
+    d = real(alpha - THIRD)
     c = 1.0 / math.sqrt(9.0 * d)
     while True:
         x = normal()
@@ -41,8 +47,8 @@ def gamma_one(alpha: float, uniform, normal) -> float:
         if y <= 0:
             continue
         v = y * y * y
-        u = 1.0 - uniform()
-        if u < 1.0 - 0.0331 * x**4 or math.log(u) < 0.5 * x * x + d * (1.0 - v + math.log(v)):
+        u, square = 1.0 - uniform(), x * x
+        if u < 1.0 - SQUEEZE * square * square or math.log(u) < 0.5 * square + d * (1.0 - v + math.log(v)):
             return scale * d * v
 
 
@@ -79,9 +85,9 @@ standard_gamma.derivative(input=lambda g, input, result: g * gamma_slope(input, 
 
 
 def sample_dirichlet(concentration, generator=None):
-    """Points of the simplex: gamma distributed numbers divided by their sum over the last dim.
+    """Points of the simplex: gamma distributed numbers divided by their sum over the last dim, in float64.
 
     Source:   torch._sample_dirichlet
     """
-    x = standard_gamma(concentration, generator)
-    return x / x.sum(-1, True)
+    x = standard_gamma(concentration.to(dt.float64), generator)
+    return (x / x.sum(-1, True)).to(concentration._dtype)

@@ -31,7 +31,7 @@ def test_against_mpmath(name):
     f = getattr(torch.special, name)
     close = 5e-14 if name == "airy_ai" else 6e-15  # exp(-2/3 x^(3/2)) has its argument's rounding error
     for low, high in BRANCHES:
-        x = R.uniform(low, high, 40)
+        x = R.uniform(low, high, 10)
         want = wanted(name, x)
         scale = np.abs(want).max() if name in OSCILLATING else np.abs(want)
         assert np.all(np.abs(f(torch.from_numpy(x)).numpy() - want) <= close * scale + 1e-290), (low, high)
@@ -42,7 +42,7 @@ def test_against_mpmath(name):
 
 def test_airy_oscillates_below_zero():
     for low, high in ((-1, 0), (-9, -1), (-9.6, -8.4), (-40, -9)):
-        x = R.uniform(low, high, 60)
+        x = R.uniform(low, high, 20)
         np.testing.assert_allclose(torch.special.airy_ai(torch.from_numpy(x)).numpy(), wanted("airy_ai", x), atol=1e-14)
 
 
