@@ -9,6 +9,7 @@ one (reversed), anything else (gather, scatter).
 
 from __future__ import annotations
 
+import itertools
 from contextlib import contextmanager
 
 from flambeau.codegen.emit_memory import Memory
@@ -355,30 +356,30 @@ class Emitter(Memory):
         self.do(f"store {t} {self.scalar(s.init, 'an accumulator')}, ptr {self.accs[s.acc]}")
 
     def update(self, s: K.Update) -> None:
-        t = llvm_type(s.acc.dtype)
-        if self.lane is None or self.width == 1 and self.mask is None:
-            self.fold(s.acc, t, 1, self.accs[s.acc], self.scalar(s.value, "an update"))
-            return
-        text = self.widened(s.value)
-        vt = self.vtype(t, self.width)
+        """Fold a value in; a product of floats is added as it is, rounded once."""
+        scalar = self.lane is None or self.width == 1 and self.mask is None
+        acc, width = s.acc, 1 if scalar else self.width
+        slot = self.accs[acc] if scalar else self.lane_accs[acc]
+        fused = acc.op == "add" and s.value.op == "mul" and acc.dtype.is_floating_point
+        given = [self.scalar(v, "an update") if scalar else self.widened(v) for v in (s.value.args if fused else [s.value])]
+        vt = self.vtype(llvm_type(acc.dtype), width)
+        old = self.op(f"load {vt}, ptr {slot}")
+        text = self.primitive_of("fma", acc.dtype, width, *given, old) if fused else self.combine(acc, width, old, *given)
         if self.mask is not None:
-            none = self.splat(literal(self.acc_identity(s.acc), s.acc.dtype), t, self.width)
-            text = self.op(f"select <{self.width} x i1> {self.mask}, {vt} {text}, {vt} {none}")
-        self.fold(s.acc, t, self.width, self.lane_accs[s.acc], text)
+            text = self.op(f"select <{width} x i1> {self.mask}, {vt} {text}, {vt} {old}")
+        self.do(f"store {vt} {text}, ptr {slot}")
 
     def acc_identity(self, acc: K.Acc):
         return K.identity(acc.op, acc.dtype)
 
-    def fold(self, acc: K.Acc, t: str, width: int, slot: str, text: str) -> None:
-        vt = self.vtype(t, width)
-        old = self.op(f"load {vt}, ptr {slot}")
-        self.do(f"store {vt} {self.combine(acc, t, width, old, text)}, ptr {slot}")
+    def combine(self, acc: K.Acc, width: int, a: str, b: str) -> str:
+        return self.primitive_of(acc.op, acc.dtype, width, a, b)
 
-    def combine(self, acc: K.Acc, t: str, width: int, a: str, b: str) -> str:
-        x, y = E.leaf("a", acc.dtype), E.leaf("b", acc.dtype)
+    def primitive_of(self, op: str, dtype, width: int, *given: str) -> str:
+        """One operation on values that are text already."""
         e = object.__new__(Expr)
-        e.op, e.args, e.dtype = acc.op, (x, y), acc.dtype
-        return self.primitive(e, [(a, width), (b, width)])[0]
+        e.op, e.args, e.dtype = op, tuple(E.leaf("a", dtype) for _ in given), dtype
+        return self.primitive(e, [(text, width) for text in given])[0]
 
     def prefetch(self, s: K.Prefetch) -> None:
         where = self.address(s.ptr, self.value(s.index, base=True)[0])
@@ -550,7 +551,7 @@ class Emitter(Memory):
         if h == 1:
             a = self.op(f"extractelement <1 x {t}> {a}, i64 0")
             b = self.op(f"extractelement <1 x {t}> {b}, i64 0")
-        return self.combine(acc, t, h, a, b)
+        return self.combine(acc, h, a, b)
 
     def narrow(self, acc: K.Acc, width: int, to: int) -> None:
         t = llvm_type(acc.dtype)
@@ -562,14 +563,43 @@ class Emitter(Memory):
         self.do(f"store {self.vtype(t, to)} {text}, ptr {slot}")
 
     def finish_lanes(self, accs, width: int) -> None:
+        """Fold the lanes of accumulators by halves, those of one kind side by side: n of them in little more than one's time."""
+        kinds: dict = {}
         for acc in accs:
-            t = llvm_type(acc.dtype)
-            text = self.op(f"load <{width} x {t}>, ptr {self.lane_accs[acc]}")
-            w = width
-            while w > 1:
-                text = self.halve(acc, text, w)
-                w //= 2
-            self.fold(acc, t, 1, self.accs[acc], text)
+            kinds.setdefault((acc.op, acc.dtype), []).append(acc)
+        for some in kinds.values():
+            t = llvm_type(some[0].dtype)
+            rows = [self.op(f"load <{width} x {t}>, ptr {self.lane_accs[acc]}") for acc in some]
+            for acc, text in zip(some, self.totals(some[0], rows, width), strict=True):
+                slot = self.accs[acc]
+                old = self.op(f"load {t}, ptr {slot}")
+                self.do(f"store {t} {self.combine(acc, 1, old, text)}, ptr {slot}")
+
+    def totals(self, like: K.Acc, rows: list[str], n: int) -> list[str]:
+        """The total of each row of n lanes, lanes i and i + h added for h = n / 2, n / 4, ... 1.
+
+        While there are several rows, two become one at each step: every row then has segments of h lanes.
+        """
+        count, t, size = len(rows), llvm_type(like.dtype), n
+        while size > 1:
+            several, h = len(rows) > 1, size // 2
+            v, m = f"<{n} x {t}>", n if several else n // 2
+            low, high = (self.lane_list(at + i for at in range(first, 2 * m, size) for i in range(h)) for first in (0, h))
+            pairs = itertools.zip_longest(rows[::2], rows[1::2], fillvalue="poison")
+            rows = []
+            for pair in pairs:
+                halves = [self.op(f"shufflevector {v} {pair[0]}, {v} {pair[1]}, <{m} x i32> {lanes}") for lanes in (low, high)]
+                if m == 1:
+                    halves = [self.op(f"extractelement <1 x {t}> {half}, i64 0") for half in halves]
+                rows.append(self.combine(like, m, *halves))
+            n, size = m, h
+        if n == 1:
+            return rows
+        return [self.op(f"extractelement <{n} x {t}> {rows[i // n]}, i64 {i % n}") for i in range(count)]
+
+    @staticmethod
+    def lane_list(lanes) -> str:
+        return "<" + ", ".join(f"i32 {i}" for i in lanes) + ">"
 
     def while_(self, s: K.While) -> None:
         n = self.count = self.count + 1

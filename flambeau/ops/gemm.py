@@ -5,12 +5,14 @@ kernel and all its arguments but the addresses. C^T = B^T A^T is planned instead
 
     few rows of C       `rows`: B's dense rows pass by once, nothing is packed
                         `dots`: dense rows of A against dense columns of B
+    up to two panels    `strips`: the register tile on B's dense rows as they lie
     otherwise           `tiles`: packed panels and the register tile
     few tiles, long k   parts of k side by side, then their sum
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -20,8 +22,9 @@ from flambeau.ops.gemm_kernels import Tile, accumulator
 from flambeau.runtime import memory
 from flambeau.runtime.threads import get_num_threads
 
-ALONE = 80**3  # multiply-adds that are done before a second thread would have woken
-NEAR = 28 << 10  # bytes of the first-level cache for two panels
+ALONE = 64**3  # multiply-adds that are done before a second thread would have woken
+NEAR = 44 << 10  # bytes of two panels, of which A's stays in the first-level cache while B's streams through it
+APART = 4096  # bytes between the scratch of two threads: what one core fetches ahead of its reads, the other must not write
 PART = 2048  # steps of k that are worth a part of their own
 
 
@@ -130,6 +133,7 @@ def parts_of(g: Layout, threads: int) -> int:
 
 def whole(g: Layout, dtypes, words: str, threads: int, total: int = 0) -> Plan:
     """A plan in one launch; total: what all parts of k together are long, if the batch is parts."""
+    tile = tile_for(accumulator(dtypes[1]))
     along = g.a[1] == 1 and g.b[0] == 1  # both dense along k
     swap = g.n < g.m if min(g.m, g.n) <= few(along) else g.c[0] == 1 and g.c[1] != 1
     if swap:
@@ -143,6 +147,8 @@ def whole(g: Layout, dtypes, words: str, threads: int, total: int = 0) -> Plan:
         found = plan_rows(g, dtypes, words, threads, shape)
     elif g.m <= few(along) and along:
         found = plan_dots(g, dtypes, words, threads, shape)
+    elif g.m <= 2 * tile.mr and g.b[1] == 1 and tile.masks:
+        found = plan_strips(g, dtypes, words, threads, shape)
     else:
         found = plan_tiles(g, dtypes, words, threads, shape)
     return found._replace(swap=swap)
@@ -150,7 +156,7 @@ def whole(g: Layout, dtypes, words: str, threads: int, total: int = 0) -> Plan:
 
 def few(along: bool) -> int:
     """Rows that are not worth a register tile: twice as many where B would have to be transposed for it."""
-    return 8 if along else 4
+    return 16 if along else 4
 
 
 def plan_rows(g: Layout, dtypes, words, threads, shape) -> Plan:
@@ -167,14 +173,38 @@ def plan_rows(g: Layout, dtypes, words, threads, shape) -> Plan:
 
 
 def plan_dots(g: Layout, dtypes, words, threads, shape) -> Plan:
-    """Columns of C in narrow tiles spread over the threads."""
+    """Columns of C in narrow tiles spread over the threads: as many sums as registers hold."""
     dc, da, db = dtypes
-    tile = tile_for(accumulator(da))
-    height, width = min(g.m, 4), 4 if tile.mr == 12 else 2
+    many = tile_for(accumulator(da)).mr == 12
+    height = 1 if g.m == 1 else 8 if many and up(g.m, 8) == up(g.m, 4) else 4
+    width = min(8, 24 // height) if many else 2
     count = -(-g.n // width)
     kernel = K.dots((dc, da, db, dc), height=height, width=width, epilogue=words)
     n, k, a0, _, _, b1, *rest = shape
     return Plan(kernel, g.batch * count, grain(g.batch * count, threads), (g.m, n, k, a0, b1, *rest, count))
+
+
+def plan_strips(g: Layout, dtypes, words, threads, shape) -> Plan:
+    """Columns of C spread over the threads, in whole register tiles; all of A's panels, of about equal heights, packed."""
+    dc, da, db = dtypes
+    acc = accumulator(da)
+    tile = tile_for(acc)
+    panels = -(-g.m // tile.mr)
+    if -(-g.m // panels) <= 2 * tile.mr // 3:
+        tile = dataclasses.replace(tile, mr=2 * tile.mr // 3)
+    kc = depth_of(g.k, tile)
+    blocks = max(1, min(-(-g.n // tile.nr), -(-threads // g.batch)))
+    nb = up(-(-g.n // blocks), tile.nr)
+    across = -(-g.n // nb)
+    size = up(-(-g.m // tile.mr) * tile.panel_size + APART // acc.itemsize, 16)
+    kernel = K.strips((dc, da, db, acc, dc), tile=tile, a_unit=g.a[1] == 1, unit=g.c[1] == 1, epilogue=words.replace(" keep", ""))
+    args = (g.m, *shape, across, nb, kc, size, int("keep" in words))
+    return Plan(kernel, g.batch * across, grain(g.batch * across, threads), args, size * acc.itemsize * max(1, threads))
+
+
+def depth_of(k: int, tile: Tile) -> int:
+    """How deep panels are: about equal depths, whatever the vectors."""
+    return up(-(-k // -(-k // tile.kc)), 16)
 
 
 def grain(extent: int, threads: int) -> int:
@@ -191,16 +221,14 @@ def plan_tiles(g: Layout, dtypes, words, threads, shape) -> Plan:
     dc, da, db = dtypes
     acc = accumulator(da)
     tile = tile_for(acc)
-    kc = -(-g.k // -(-g.k // tile.kc))  # equal depths
+    kc = depth_of(g.k, tile)
     a_layout = layout_of(g.a[1] == 1, g.a[0] == 1)
     b_layout = layout_of(g.b[1] == 1, g.b[0] == 1 and tile.lanes <= 16)
-    if b_layout == "row" and g.m <= 2 * tile.mr and tile.masks:
-        b_layout = "direct"
     room = max(1, l2_bytes() * 6 // 10 // (kc * acc.itemsize * tile.nr)) * tile.nr
     mb, nb = regions(g, threads, tile, room, b_layout)
     nc = up(-(-nb // -(-nb // room)), tile.nr)
     down, across = -(-g.m // mb), -(-g.n // nb)
-    size = up(tile.panel_size * (K.GROUP if a_layout == "column" else 1) + (0 if b_layout == "direct" else kc * nc) + tile.nr, 16)
+    size = up(tile.panel_size + kc * nc + tile.nr + APART // acc.itemsize, 16)
     kernel = K.tiles((dc, da, db, acc, dc), tile=tile, a_layout=a_layout, b_layout=b_layout, unit=g.c[1] == 1,
                      epilogue=words.replace(" keep", ""))  # fmt: skip
     extent = g.batch * down * across
@@ -219,7 +247,7 @@ def regions(g: Layout, threads: int, tile: Tile, room: int, b_layout: str) -> tu
     Costs are in steps of the register tile over one row of a panel of B: packing an element of B takes about a
     twelfth of that per NR, one that must be transposed four times as long.
     """
-    pack_b = {"direct": 0, "row": 2, "column": 8, "any": 40}[b_layout]
+    pack_b = {"row": 2, "column": 8, "any": 40}[b_layout]
     best, found = None, (up(g.m, tile.mr), up(g.n, tile.nr))
     for down in range(1, min(threads, -(-g.m // tile.mr)) + 1):
         mb = up(-(-g.m // down), tile.mr)

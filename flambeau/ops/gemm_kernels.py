@@ -4,8 +4,8 @@
 the second-level cache of the core that packed it, one panel of A (MR rows) in the first, and the register tile of MR x NR
 sums walks along the panel with each panel of B in turn. One step of k is MR broadcasts, NR / lanes loads and MR * NR /
 lanes fused multiply-adds. A panel of A is kept as rows a fixed distance apart where A's rows are dense (a plain copy; every
-broadcast then has a constant displacement), else step by step of k. Whoever multiplies packs what it needs, so
-that a product is one launch.
+broadcast then has a constant displacement); where its columns are, it is read as it lies, each step of k a line. Whoever
+multiplies packs what it needs, so that a product is one launch.
 
 Every kernel takes a batch, which may also be parts of one long sum: part t then has min(kk, total - t * taken) steps.
 
@@ -23,7 +23,6 @@ from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, compute_dtype, kernel
 
 LINE = 64  # bytes of a cache line
-GROUP = 4  # panels of A packed together where its columns are dense
 ROW_GAP = 16  # elements between the rows of a packed panel of A beyond its deepest: rows fall into different cache sets
 
 
@@ -83,35 +82,10 @@ def pack_rows(k, dst, a, tall, depth, a0, a1, tile: Tile, unit: bool) -> None:
             dst[i * tile.row + p] = E.cast(a[row + (p if unit else p * a1)], dst.compute)
 
 
-def pack_columns(k, dst, a, left, depth, a1, tile: Tile) -> None:
-    """dst[panel q][p * mr + i] = a[q * mr + i, p] where a's columns are dense, for GROUP panels.
-
-    Together they use whole cache lines of a. What a copy writes too far the next one overwrites.
-    """
-    line, mr = LINE // a.dtype.itemsize, tile.mr
-
-    def copy(p):
-        for at in range(0, GROUP * mr, line):
-            a.prefetch((p + 8) * a1 + at, 2)
-        with k.lanes(tile.reach) as i:
-            for q in range(GROUP):
-                dst[q * tile.panel_size + p * mr + i] = E.cast(a[p * a1 + q * mr + i], dst.compute)
-
-    with k.if_(left >= (GROUP - 1) * mr + tile.reach):
-        each(k, depth, copy, 2)
-    with k.else_(), k.seq(0, E.minimum(left, GROUP * mr), mr) as r:
-        panel, column = dst.at(r // mr * tile.panel_size), a.at(r)
-        with k.seq(depth) as p, k.lanes(tile.reach) as i:
-            panel[p * mr + i] = E.cast(column.load(p * a1 + i, where=i < left - r), dst.compute)
-
-
-def each(k, depth, body, times: int = 4) -> None:
-    """body(p) for p in range(depth), `times` a round."""
-    with k.seq(0, depth // times * times, times) as p:
-        for u in range(times):
-            body(p + u)
-    with k.seq(depth // times * times, depth) as p:
-        body(p)
+def pack_columns(k, dst, a, tall, depth, a1, tile: Tile) -> None:
+    """dst[p * mr + i] = a[i, p] for the rows there are, where a's columns are dense."""
+    with k.seq(depth) as p, k.lanes(tile.reach) as i:
+        dst[p * tile.mr + i] = E.cast(a.load(p * a1 + i, where=i < tall), dst.compute)
 
 
 def pack_panel(k, dst, b, cols, depth, b0, b1, tile: Tile, layout: str) -> None:
@@ -145,23 +119,36 @@ def pack_panel(k, dst, b, cols, depth, b0, b1, tile: Tile, layout: str) -> None:
                 dst[p * nr + j0 + j] = E.const(0, dst.compute)
 
 
-# the register tile --------------------------------------------------------------------------------
-def register_tile(k, corner, a, b, b_step, depth, tall, cols, c0, c1, keep, last, bias, column, row, *, height: int,
-                  width: int, tile: Tile, rows: bool, direct: bool, unit: bool, epilogue: str) -> None:  # fmt: skip
-    """height x width sums along depth, then C's tall x cols corner. rows: how A's panel lies; direct: B is not packed.
+def fetch_rows(a, a0, which, tile: Tile, t) -> None:
+    """In round t of a panel's tile number `which`, two lines of the next panel of A, at a, come nearer: eight rows a tile."""
+    line = LINE // a.dtype.itemsize
+    lines = 1 << (tile.kc // line - 1).bit_length()
+    for u in range(2):
+        row = which * 8 + (t >> lines.bit_length() - 1) * 2 + u
+        a.prefetch(E.minimum(row, tile.mr - 1) * a0 + (t & lines - 1) * line, 2)
 
-    The largest tile is all there is in long products: it takes four steps a round, and its rows are all real.
+
+# the register tile --------------------------------------------------------------------------------
+def register_tile(k, corner, a, a_row, a_step, b, b_step, depth, tall, cols, c0, c1, keep, last, bias, column, row, *,
+                  height: int, width: int, tile: Tile, unit: bool, epilogue: str, direct: bool = False, ahead=None):  # fmt: skip
+    """height x width sums along depth, then C's tall x cols corner.
+
+    a_row, a_step: distances of A's rows and steps of k; an a_step that is no number: A is not packed. direct: nor is B.
+    The largest tile is all there is in long products: it takes four steps a round, calling ahead(round), and its rows
+    are all real unless B is not packed.
     """
     acc = a.compute
     with k.lanes(width) as j:
         sums = [k.var(E.const(0, acc), acc) for _ in range(height)]
 
         def step(p):
+            if not isinstance(a_step, int):
+                a.prefetch((p + 8) * a_step)
             for at in range(0, width, LINE // b.dtype.itemsize):
                 b.prefetch((p + (16 if direct else 8)) * b_step + at)
             bv = E.cast(b.load(p * b_step + j, where=j < cols), acc) if direct else b[p * b_step + j]
             for i in range(height):
-                av = a[i * tile.row + p if rows else p * tile.mr + i]
+                av = a[i * a_row + p * a_step]
                 sums[i].set(E.fma(av, bv, sums[i].get()))
 
         main = (height, width) == (tile.mr, tile.nr)
@@ -173,6 +160,8 @@ def register_tile(k, corner, a, b, b_step, depth, tall, cols, c0, c1, keep, last
                 if unit:  # C comes nearer a line at a time: all at once they would hold up the loads of B
                     at = E.minimum(t, height * lines - 1)
                     corner.prefetch(at // lines * c0 + (at - at // lines * lines) * line, write=True)
+                if ahead is not None:
+                    ahead(t)
                 for u in range(4):
                     step(t * 4 + u)
         with k.seq(start, depth) as p:
@@ -181,7 +170,7 @@ def register_tile(k, corner, a, b, b_step, depth, tall, cols, c0, c1, keep, last
         whole = not tile.masks and unit
         write = functools.partial(store_rows, k, corner, j, cols, keep, last, bias, column, whole=whole, width=width,
                                   epilogue=epilogue)  # fmt: skip
-        if height == tile.mr:
+        if height == tile.mr and not direct:
             write(sums, places, row)
         else:
             for i in range(height):
@@ -224,11 +213,9 @@ def tiles(k, c: Ptr, a: Ptr, b: Ptr, scratch: Ptr, bias: Ptr, m: Int, n: Int, kk
           epilogue: str):  # fmt: skip
     """C's mb x nb region of one of the `down` x `across` regions of one of the batch, per task; see the module.
 
-    a_layout: "row" (dense rows), "column" (dense columns) or "any"; b_layout the same, or "direct": rows not packed.
+    a_layout, b_layout: "row" (dense rows), "column" (dense columns) or "any".
     """
     mr, nr = tile.mr, tile.nr
-    direct, rows = b_layout == "direct", a_layout != "column"
-    group = 1 if rows else GROUP
     with k.parallel() as task:
         batch = task // (down * across)
         kk = E.minimum(kk, total - batch * taken)
@@ -236,8 +223,8 @@ def tiles(k, c: Ptr, a: Ptr, b: Ptr, scratch: Ptr, bias: Ptr, m: Int, n: Int, kk
         i_lo = (region // across) * mb
         j_lo = (region - region // across * across) * nb
         i_hi, j_hi = E.minimum(i_lo + mb, m), E.minimum(j_lo + nb, n)
-        panels = scratch.at(k.worker * room)
-        block = panels.at(tile.panel_size * group)
+        panel = scratch.at(k.worker * room)
+        block = panel.at(tile.panel_size)
         src_a, src_b, out = a.at(batch * a_batch), b.at(batch * b_batch), c.at(batch * c_batch)
         with k.seq(j_lo, j_hi, nc) as jc, k.seq(0, kk, kc) as p0:
             depth = E.minimum(kk - p0, kc)
@@ -246,36 +233,64 @@ def tiles(k, c: Ptr, a: Ptr, b: Ptr, scratch: Ptr, bias: Ptr, m: Int, n: Int, kk
             corner_b = src_b.at(p0 * b0 + jc * b1)
             if b_layout == "row":
                 pack_panel(k, block, corner_b, width, depth, b0, b1, tile, b_layout)
-            elif not direct:
+            else:
                 with k.seq(0, width, nr) as j:
                     pack_panel(k, block.at(j * depth), corner_b.at(j * b1), width - j, depth, b0, b1, tile, b_layout)
-            with k.seq(i_lo, i_hi, mr * group) as first, k.seq(first, E.minimum(first + mr * group, i_hi), mr) as r:
-                panel, tall = panels.at((r - first) // mr * tile.panel_size), E.minimum(i_hi - r, mr)
-                if rows:
-                    pack_rows(k, panel, src_a.at(r * a0 + p0 * a1), tall, depth, a0, a1, tile, a_layout == "row")
-                else:
-                    with k.if_(r == first):
-                        pack_columns(k, panels, src_a.at(r + p0 * a1), m - r, depth, a1, tile)
+            with k.seq(i_lo, i_hi, mr) as r:
+                tall, place = E.minimum(i_hi - r, mr), src_a.at(r * a0 + p0 * a1)
 
-                def walk(height, i=0, r=r, tall=tall):
+                def walk(a, a_row, a_step, height, i=0, r=r, tall=tall, place=place):
                     """Along the block's panels of B; a last one at most half full takes the narrow tile."""
                     half = nr // 2
                     wide = E.maximum(width - half, 0)
                     for lanes, lo, hi in ((nr, 0, wide), (half, (wide + (nr - 1)) // nr * nr, width)):
                         with k.seq(lo, hi, nr) as j:
-                            bp, step = (corner_b.at(j), b0) if direct else (block.at(j * depth), E.const(nr, dt.int64))
-                            ap = panel.at(i * tile.row if rows else i)
-                            register_tile(k, out.at((r + i) * c0 + (jc + j) * c1), ap, bp, step, depth, tall - i,
-                                          width - j, c0, c1, keep, last, bias, jc + j, r + i, height=height, width=lanes,
-                                          tile=tile, rows=rows, direct=direct, unit=unit, epilogue=epilogue)  # fmt: skip
+                            ahead = functools.partial(fetch_rows, place.at(mr * a0), a0, j // nr, tile) if a_layout == "row" else None
+                            register_tile(k, out.at((r + i) * c0 + (jc + j) * c1), a.at(i * a_row), a_row, a_step,
+                                          block.at(j * depth), E.const(nr, dt.int64), depth, tall - i, width - j, c0, c1, keep,
+                                          last, bias, jc + j, r + i, height=height, width=lanes, tile=tile, unit=unit,
+                                          epilogue=epilogue, ahead=ahead)  # fmt: skip
 
-                with k.if_(tall == mr):
-                    walk(mr)
-                with k.else_(), k.seq(0, tall, tile.low) as i:
-                    walk(tile.low, i)
+                if a_layout == "column":
+                    with k.if_(tall == mr):
+                        walk(place, 1, a1, mr)
+                    with k.else_():
+                        pack_columns(k, panel, place, tall, depth, a1, tile)
+                        with k.seq(0, tall, tile.low) as i:
+                            walk(panel, 1, mr, tile.low, i)
+                else:
+                    pack_rows(k, panel, place, tall, depth, a0, a1, tile, a_layout == "row")
+                    with k.if_(tall == mr):
+                        walk(panel, tile.row, 1, mr)
+                    with k.else_(), k.seq(0, tall, tile.low) as i:
+                        walk(panel, tile.row, 1, tile.low, i)
 
 
-# without packing ----------------------------------------------------------------------------------
+# little or no packing -------------------------------------------------------------------------------
+@kernel
+def strips(k, c: Ptr, a: Ptr, b: Ptr, scratch: Ptr, bias: Ptr, m: Int, n: Int, kk: Int, a0: Int, a1: Int, b0: Int, b1: Int,
+           c0: Int, c1: Int, a_batch: Int, b_batch: Int, c_batch: Int, total: Int, taken: Int, across: Int, nb: Int, kc: Int,
+           room: Int, accumulate: Int, *, tile: Tile, a_unit: bool, unit: bool, epilogue: str):  # fmt: skip
+    """C from a few panels of A, all packed, and the dense rows of B as they lie: `nb` columns of one of the batch per task."""
+    mr, nr = tile.mr, tile.nr
+    with k.parallel() as task:
+        batch = task // across
+        kk = E.minimum(kk, total - batch * taken)
+        lo = (task - batch * across) * nb
+        hi = E.minimum(lo + nb, n)
+        panels = scratch.at(k.worker * room)
+        src_a, src_b, out = a.at(batch * a_batch), b.at(batch * b_batch), c.at(batch * c_batch)
+        with k.seq(0, kk, kc) as p0:
+            depth = E.minimum(kk - p0, kc)
+            keep, last = (p0 > 0) | (accumulate != 0), p0 + depth >= kk
+            with k.seq(0, m, mr) as r:
+                pack_rows(k, panels.at(r // mr * tile.panel_size), src_a.at(r * a0 + p0 * a1), m - r, depth, a0, a1, tile, a_unit)
+            with k.seq(lo, hi, nr) as j, k.seq(0, m, mr) as r:
+                register_tile(k, out.at(r * c0 + j * c1), panels.at(r // mr * tile.panel_size), tile.row, 1,
+                              src_b.at(p0 * b0 + j * b1), b0, depth, m - r, hi - j, c0, c1, keep, last, bias, j, r,
+                              height=mr, width=nr, tile=tile, direct=True, unit=unit, epilogue=epilogue)  # fmt: skip
+
+
 @kernel
 def rows(k, c: Ptr, a: Ptr, b: Ptr, bias: Ptr, n: Int, kk: Int, a0: Int, a1: Int, b0: Int, c0: Int, c1: Int, a_batch: Int,
          b_batch: Int, c_batch: Int, total: Int, taken: Int, blocks: Int, width: Int, *, m: int, vectors: int, unit: bool,
@@ -304,31 +319,35 @@ def rows(k, c: Ptr, a: Ptr, b: Ptr, bias: Ptr, n: Int, kk: Int, a0: Int, a1: Int
 @kernel
 def dots(k, c: Ptr, a: Ptr, b: Ptr, bias: Ptr, m: Int, n: Int, kk: Int, a0: Int, b1: Int, c0: Int, c1: Int, a_batch: Int,
          b_batch: Int, c_batch: Int, total: Int, taken: Int, tiles: Int, *, height: int, width: int, epilogue: str):  # fmt: skip
-    """A tile of C from dense rows of A and dense columns of B, the sum in lanes; `width` columns per task."""
+    """Tiles of C from dense rows of A and dense columns of B, the sums in lanes; `width` columns per task."""
     acc = accumulator(a.dtype)
     with k.parallel() as task:
         batch = task // tiles
         kk = E.minimum(kk, total - batch * taken)
         j0 = (task - batch * tiles) * width
-        src, out = a.at(batch * a_batch), c.at(batch * c_batch)
+        src, out = a.at(batch * a_batch), c.at(batch * c_batch + j0 * c1)
         columns = [b.at(batch * b_batch + E.minimum(j0 + j, n - 1) * b1) for j in range(width)]
+        found = k.local(width, acc)
         with k.seq(0, m, height) as i0:
             lines = [src.at(E.minimum(i0 + i, m - 1) * a0) for i in range(height)]
             sums = [[k.acc("add", acc) for _ in range(width)] for _ in range(height)]
             with k.vector(kk) as p:
+                for column in columns:  # what the next tile reads
+                    column.prefetch(width * b1 + p)
                 bv = [E.cast(column[p], acc) for column in columns]
                 for line, row in zip(lines, sums, strict=True):
                     av = E.cast(line[p], acc)
                     for v, total in zip(bv, row, strict=True):
                         total.update(av * v)
-            for i in range(height):
-                for j in range(width):
-                    with k.if_((i0 + i < m) & (j0 + j < n)):
-                        at = (i0 + i) * c0 + (j0 + j) * c1
-                        v = sums[i][j].value
-                        if "keep" in epilogue:
-                            v = v + E.cast(out[at], acc)
-                        out[at] = finish(v, epilogue, bias, j0 + j, i0 + i)
+            for i, row in enumerate(sums):
+                for j, total in enumerate(row):
+                    found[j] = total.value
+                with k.if_(i0 + i < m), k.seq(E.minimum(n - j0, width)) as j:
+                    at = (i0 + i) * c0 + j * c1
+                    v = found[j]
+                    if "keep" in epilogue:
+                        v = v + E.cast(out[at], acc)
+                    out[at] = finish(v, epilogue, bias, j0 + j, i0 + i)
 
 
 @kernel
