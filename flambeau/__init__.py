@@ -62,7 +62,9 @@ def _expose() -> None:
 
 
 _expose()
+ops.record.hooks.sparse = lambda: _importlib.import_module("flambeau.sparse.create")  # loaded with the first sparse tensor
 globals().update(ops.foreach.FUNCTIONS)
+spmm = ops.mm  # the old name for a sparse factor
 globals().update(_importlib.import_module("flambeau.ops.matrix_functions").OLD_NAMES)
 
 # Submodules load when first named, so that `import flambeau` stays light.
@@ -71,7 +73,7 @@ _LAZY = (
     "distributed", "amp", "cuda", "backends", "jit", "version", "func", "multiprocessing", "hub", "onnx", "vision",
     "testing", "return_types", "overrides", "types", "sparse", "profiler", "accelerator", "compiler", "mps", "xpu", "cpu",
 )  # fmt: skip
-_FROM = {"save": "serialization", "load": "serialization", "autocast": "amp", "compile": "compiler", "is_autocast_enabled": "amp", "GradScaler": "amp", "vmap": "func"}
+_FROM = {"sparse_coo_tensor": "sparse", "save": "serialization", "load": "serialization", "autocast": "amp", "compile": "compiler", "is_autocast_enabled": "amp", "GradScaler": "amp", "vmap": "func"}
 # Functions of nn.functional that PyTorch keeps in its own namespace as well.
 _FUNCTIONAL = (
     "cosine_embedding_loss", "cosine_similarity", "hinge_embedding_loss", "margin_ranking_loss", "pairwise_distance",

@@ -21,6 +21,7 @@ LAYERS = (
     ("ops",),
     ("autograd",),
     ("tensor",),
+    ("sparse",),
     (".", "_functions", "random", "version", "torch_version", "types"),
     (
         "compiler",
@@ -30,7 +31,6 @@ LAYERS = (
         "fft",
         "linalg",
         "special",
-        "sparse",
         "accelerator",
         "mps",
         "xpu",

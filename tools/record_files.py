@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "serialization"))
 sys.path.insert(0, str(ROOT / "tests" / "optim"))
 from continue_cases import CASES, case_id, start, train
-from file_cases import tree
+from file_cases import sparse_tree, tree
 
 
 def file(obj, **options) -> bytes:
@@ -28,6 +28,7 @@ def files():
     yield "protocol5.pt", file(made, pickle_protocol=5)
     old = {k: v for k, v in made.items() if k not in ("uint16", "uint32", "uint64")}  # which the old format cannot hold
     yield "legacy.pt", file(old, _use_new_zipfile_serialization=False)
+    yield "sparse.pt", file(sparse_tree(torch))
     torch.manual_seed(0)
     yield "encoder.pt", file(torch.nn.TransformerEncoderLayer(4, 2))
     yield "lstm.pt", file(torch.nn.LSTM(2, 3, 2))

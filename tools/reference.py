@@ -19,7 +19,7 @@ import flambeau  # noqa: E402
 # Page titles by section. A title is the module's name below flambeau; `torch` is flambeau itself, `Tensor` the class.
 SECTIONS = {
     "Tensors and functions": [
-        "torch", "Tensor", "linalg", "fft", "special", "random", "return_types", "types",
+        "torch", "Tensor", "linalg", "sparse", "fft", "special", "random", "return_types", "types",
     ],
     "Networks": [
         "nn", "nn.functional", "nn.init", "nn.attention", "nn.parallel", "nn.grad", "nn.utils", "nn.utils.rnn",

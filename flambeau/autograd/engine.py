@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 from sys import getrefcount
 
 from flambeau.autograd.graph import LEAF, AccumulateGrad, Node, as_node, edge_of, unbroadcast
+from flambeau.core.device import strided
 from flambeau.core.shapes import is_dense
 from flambeau.ops import record as R
 
@@ -43,7 +44,7 @@ class Arrivals(dict):
         if place in self.owned and not self.recorded and old._dense and g._dtype is old._dtype:
             return old.add_(g)
         self.owned.add(place)
-        return old + g
+        return old + g if old._dense else plus(g, old)
 
 
 def count_dependencies(roots) -> dict:
@@ -237,14 +238,19 @@ def check_nan(node: Node, out) -> None:
             raise e
 
 
+def plus(a, b):
+    """a + b, the dense one first if one is sparse."""
+    return b + a if a.layout is not b.layout and b.layout is strided else a + b
+
+
 def accumulate(leaf, slot: list) -> None:
     """leaf.grad += slot[0], after the leaf's hooks. (A list, so that no frame holds the gradient while it is counted.)"""
     if leaf._hooks:
         slot[0] = call_hooks(leaf._hooks, slot[0])
     old = leaf._grad
     if old is not None:
-        if R.state.grad:
-            leaf._grad = old + slot[0]
+        if R.state.grad or not old._dense and old.layout is not slot[0].layout:
+            leaf._grad = plus(old, slot[0])
         else:
             old.add_(slot[0])
     else:
@@ -260,13 +266,16 @@ def own(slot: list, leaf):
     if alone is None:
         alone = references([R.hooks.empty((1,), leaf._dtype)])
     g = slot[0]
-    if (g._dense and leaf._dense or g._strides == leaf._strides) and not g._requires_grad:
+    alike = g._dense and leaf._dense or g.layout is leaf.layout is strided and g._strides == leaf._strides
+    if alike and not g._requires_grad:
         del g
         if references(slot) == alone:
             g = slot[0]
             g._base = None
             return g
         g = slot[0]
+    if g.layout is not strided:
+        return g.clone()
     if not leaf._dense and is_dense(leaf._shape, leaf._strides):
         return R.hooks.empty_strided(leaf._shape, leaf._strides, g._dtype).copy_(g)
     return g.clone(memory_format="contiguous_format")

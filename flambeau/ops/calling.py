@@ -13,7 +13,7 @@ from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ir import expr as E
 from flambeau.ops.elementwise import NUMBER_KINDS, NUMBERS, SCALAR_NAMES, Plan
-from flambeau.ops.record import TENSORS, Op, hooks, requires_grad, respell, state
+from flambeau.ops.record import TENSORS, Op, SparseOperand, hooks, requires_grad, respell, state
 
 MAX_INT = (1 << 62) - 1
 MAX_CALLS = 2048  # geometries an op remembers; then it starts again
@@ -269,7 +269,10 @@ def dispatcher(op: Op) -> Callable:
             )
         if out is not None:
             return hooks.pointwise_out(op, values, out)
-        result = ew.run(values)
+        try:
+            result = ew.run(values)
+        except SparseOperand:
+            return hooks.sparse_form(op, values, {})
         if state.grad and requires_grad(op, values, {}):
             return hooks.record(op, result, values)
         return result

@@ -43,7 +43,7 @@ def table_add(k, gw: Ptr, g: Ptr, index: Ptr, count: Int, rows: Int, width: Int,
 
 
 @op(KERNEL, **HIDDEN, node="EmbeddingBackward0")
-def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq):
+def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq, sparse=False):
     """weight[indices]; see `embedding`."""
     rows, width = weight._shape
     if indices._dtype not in (dt.int64, dt.int32):
@@ -88,10 +88,16 @@ def masked_rows(g, indices, padding_idx):
     return out * (indices != padding_idx).unsqueeze(-1).to(out._dtype) if padding_idx >= 0 else out
 
 
-embedding_rows.derivative(
-    weight=lambda g, weight_shape, indices, padding_idx, scale_grad_by_freq: embedding_rows_backward(
-        g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)
-)  # fmt: skip
+def table_gradient(g, weight_shape, indices, padding_idx, scale_grad_by_freq, sparse):
+    """The gradient of a table, dense or sparse."""
+    if not sparse:
+        return embedding_rows_backward(g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)
+    if scale_grad_by_freq:
+        raise RuntimeError("embedding_backward: scale_grad_by_freq not supported with sparse gradients")
+    return hooks.sparse().embedding_gradient(g, indices, weight_shape, padding_idx)
+
+
+embedding_rows.derivative(weight=table_gradient)
 embedding_rows_backward.derivative(
     grad=lambda g, indices, padding_idx: masked_rows(g, indices, padding_idx)
 )
@@ -123,6 +129,7 @@ def renormalise(weight, indices, max_norm: float, norm_type: float) -> None:
 def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
     """weight[input]: rows of a table.
 
+    Args:     sparse: the table's gradient is a sparse tensor, with a value for each row that was taken
     Shapes:   (*), (rows, width) -> (*, width)
     Errors:   IndexError for an index outside the table
     Source:   torch.nn.functional.embedding
@@ -132,7 +139,7 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, sca
     pad = table_row(padding_idx, weight._shape[0])
     if max_norm is not None:
         renormalise(weight, input, max_norm, norm_type)
-    return embedding_rows(weight, input, pad, scale_grad_by_freq)
+    return embedding_rows(weight, input, pad, scale_grad_by_freq, sparse)
 
 
 @op(COMPOSITE, **F)
@@ -145,6 +152,8 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
     """
     if mode not in ("sum", "mean", "max"):
         raise ValueError("mode has to be one of sum, mean or max")
+    if mode == "max" and (sparse or scale_grad_by_freq):
+        raise ValueError(f"max mode does not support {'sparse weights' if sparse else 'scaling the gradient by the frequency'}")
     if input._dtype is dt.int64 and weight._dtype is dt.int64:
         raise ValueError("embedding_bag: the first argument is the indices, the second the table")
     if per_sample_weights is not None:
@@ -178,15 +187,16 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
             offsets = offsets[:-1]
     else:
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {len(input._shape)}")
-    return bags(input, weight, offsets, mode, per_sample_weights, padding_idx, max_norm, norm_type, scale_grad_by_freq)
+    return bags(input, weight, offsets, mode, per_sample_weights, padding_idx, max_norm, norm_type,
+                scale_grad_by_freq, sparse)  # fmt: skip
 
 
-def bags(input, weight, offsets, mode: str, per_sample, padding_idx, max_norm, norm_type, by_freq: bool):
+def bags(input, weight, offsets, mode: str, per_sample, padding_idx, max_norm, norm_type, by_freq: bool, sparse: bool):
     """The reduction of each bag, bag b being input[offsets[b]:offsets[b + 1]]."""
     from flambeau.ops.create import arange
 
     n, total = offsets._numel, input._numel
-    rows = embedding(input, weight, None, max_norm, norm_type, by_freq)
+    rows = embedding(input, weight, padding_idx, max_norm, norm_type, by_freq, sparse)
     bag = offsets.to(dt.int64).contiguous()
     member = arange(total)
     from flambeau.ops.sort import searchsorted

@@ -196,20 +196,76 @@ def is_shared(input) -> bool:
     return bool(input.__dict__.get("_shared"))
 
 
+# layouts: what a dense tensor says; sparse.coo.SparseTensor has its own answers -------------------
 def dense_dim(input) -> int:
-    """The number of dimensions: all are dense.
+    """The number of dimensions that are kept whole: all of a dense tensor's.
 
     Source:   torch.Tensor.dense_dim
     """
     return len(input._shape)
 
 
-def to_dense(input, dtype=None):
-    """input itself (as dtype): there are no sparse tensors.
+def sparse_dim(input) -> int:
+    """The number of dimensions that indices name: 0 for a dense tensor.
+
+    Source:   torch.Tensor.sparse_dim
+    """
+    return 0
+
+
+def to_dense(input, dtype=None, *, masked_grad=None):
+    """The dense tensor of the same elements: a dense tensor itself (as dtype).
 
     Source:   torch.Tensor.to_dense
     """
     return input if dtype is None else input.to(dtype)
+
+
+def to_sparse(input, sparse_dim=None, *, layout=None):
+    """The elements that are not 0, as a tensor of layout torch.sparse_coo.
+
+    Args:     sparse_dim: how many leading dimensions are indexed; slices of the others that are not all 0 are kept whole
+    Errors:   NotImplementedError for layouts other than torch.sparse_coo
+    Source:   torch.Tensor.to_sparse
+    """
+    return hooks.sparse().to_sparse(input, sparse_dim, layout)
+
+
+def to_sparse_coo(input):
+    """to_sparse().
+
+    Source:   torch.Tensor.to_sparse_coo
+    """
+    return to_sparse(input)
+
+
+def sparse_mask(input, mask):
+    """The elements at the places that a sparse tensor keeps, as a sparse tensor.
+
+    Source:   torch.Tensor.sparse_mask
+    """
+    return hooks.sparse().sparse_mask(input, mask)
+
+
+def of_sparse(name: str, doc: str):
+    """A method that only sparse tensors have."""
+
+    error = NotImplementedError if name.startswith("_") else RuntimeError
+
+    def method(input):
+        raise error(f"{name} expected sparse coordinate tensor layout but got Strided: use to_sparse() first")
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"{doc}\n\n    Errors:   RuntimeError for a dense tensor\n    Source:   torch.Tensor.{name}\n    "
+    return method
+
+
+OF_SPARSE = {
+    "coalesce": "A sparse tensor with indices in order, each once.", "indices": "The indices of a coalesced sparse tensor.",
+    "values": "The values of a coalesced sparse tensor.", "is_coalesced": "True if the indices are in order and none comes twice.",
+    "_indices": "The indices of a sparse tensor as they are kept.", "_values": "The values of a sparse tensor as they are kept.",
+    "_nnz": "The number of values that a sparse tensor keeps.",
+}  # fmt: skip
 
 
 def names(input) -> tuple:
@@ -239,9 +295,10 @@ pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
 METHODS = {
     "is_nonzero": is_nonzero, "is_conj": is_conj, "is_neg": is_neg, "resolve_neg": resolve_neg, "resolve_conj": resolve_conj,
     "get_device": get_device, "pin_memory": pin_memory, "is_shared": is_shared, "dense_dim": dense_dim, "to_dense": to_dense,
+    "sparse_dim": sparse_dim, "to_sparse": to_sparse, "to_sparse_coo": to_sparse_coo, "sparse_mask": sparse_mask,
     "is_pinned": answer(False, "False: memory is never pinned."),
-    "is_coalesced": answer(False, "False: there are no sparse tensors."),
 }  # fmt: skip
+METHODS |= {name: of_sparse(name, doc) for name, doc in OF_SPARSE.items()}
 PROPERTIES = {
     **{name: answer(False, f"True if the tensor {what}: never here.") for name, what in NO.items()},
     "is_cpu": answer(True, "True: tensors are in the CPU's memory."), "name": answer(None, "None."), "names": names,

@@ -33,6 +33,10 @@ class GradState(threading.local):
     anomaly = False
 
 
+class SparseOperand(NotImplementedError):
+    """What a sparse tensor raises when it is asked for strides, storage or address: ops then look for their sparse form."""
+
+
 state = GradState()
 TENSORS: set[type] = set()  # the exact classes that quick paths take as they are: Tensor, Parameter
 
@@ -45,6 +49,7 @@ class Hooks:
     empty: Callable = None  # type: ignore[assignment]  # empty(shape, dtype, device=None) -> Tensor
     record: Callable = None  # type: ignore[assignment]  # record(op, result, values): attach a graph node
     inplace: Callable = None  # type: ignore[assignment]  # inplace(op, fn, values): run with in-place bookkeeping
+    sparse_form: Callable = None  # type: ignore[assignment]  # sparse_form(op, args, kwargs): the op of sparse tensors
     watched = False  # True once any thread has used anomaly mode or saved-tensor hooks: look at `state` for them
 
     @staticmethod
@@ -228,33 +233,39 @@ def kernel_dispatcher(op: Op) -> Callable:
     def call(*args, **kwargs):
         if kwargs:
             return general(args, kwargs)
-        if not state.grad or not requires_grad(op, args, kwargs):
-            return fn(*args)
-        values = op.bind(args, kwargs)
-        state.grad = False
         try:
-            result = fn(*args)
-        finally:
-            state.grad = True
-        return hooks.record(op, result, values)
+            if not state.grad or not requires_grad(op, args, kwargs):
+                return fn(*args)
+            values = op.bind(args, kwargs)
+            state.grad = False
+            try:
+                result = fn(*args)
+            finally:
+                state.grad = True
+            return hooks.record(op, result, values)
+        except SparseOperand:
+            return hooks.sparse_form(op, args, kwargs)
 
     def general(args, kwargs):
         out = kwargs.pop("out", None)
         kwargs = respell(op, kwargs)
-        if state.grad and requires_grad(op, args, kwargs):
-            if out is not None:
-                raise RuntimeError(
-                    f"{op.name}(): functions with out=... arguments don't support automatic differentiation, "
-                    "but one of the arguments requires grad."
-                )
-            values = op.bind(args, kwargs)
-            state.grad = False
-            try:
-                result = fn(*args, **kwargs)
-            finally:
-                state.grad = True
-            return hooks.record(op, result, values)
-        result = fn(*args, **kwargs)
+        try:
+            if state.grad and requires_grad(op, args, kwargs):
+                if out is not None:
+                    raise RuntimeError(
+                        f"{op.name}(): functions with out=... arguments don't support automatic differentiation, "
+                        "but one of the arguments requires grad."
+                    )
+                values = op.bind(args, kwargs)
+                state.grad = False
+                try:
+                    result = fn(*args, **kwargs)
+                finally:
+                    state.grad = True
+                return hooks.record(op, result, values)
+            result = fn(*args, **kwargs)
+        except SparseOperand:
+            result = hooks.sparse_form(op, args, kwargs)
         return result if out is None else write_out(op, result, out)
 
     return call
@@ -267,10 +278,20 @@ def composite_dispatcher(op: Op) -> Callable:
         return lambda *args, **kwargs: fn(*args, **kwargs)
 
     def call(*args, **kwargs):
-        if not kwargs:
+        if kwargs:
+            return general(args, kwargs)
+        try:
             return fn(*args)
+        except SparseOperand:
+            return hooks.sparse_form(op, args, kwargs)
+
+    def general(args, kwargs):
         out = kwargs.pop("out", None)
-        result = fn(*args, **respell(op, kwargs))
+        kwargs = respell(op, kwargs)
+        try:
+            result = fn(*args, **kwargs)
+        except SparseOperand:
+            result = hooks.sparse_form(op, args, kwargs)
         return result if out is None else write_out(op, result, out)
 
     return call
@@ -288,7 +309,10 @@ def view_dispatcher(op: Op) -> Callable:
     def call(*args, **kwargs):
         if kwargs or not args or args[0].__class__ not in TENSORS:
             kwargs = respell(op, kwargs)
-            return hooks.view(op, fn(*args, **kwargs), op.bind(args, kwargs))
+            try:
+                return hooks.view(op, fn(*args, **kwargs), op.bind(args, kwargs))
+            except SparseOperand:
+                return hooks.sparse_form(op, args, kwargs)
         x, *rest = args
         for v in rest:
             if v.__class__ is not int and v.__class__ is not tuple:

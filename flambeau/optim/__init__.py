@@ -13,11 +13,11 @@ from flambeau.optim.algorithms import (
     RAdam,
     RMSprop,
     Rprop,
-    SparseAdam,
 )
 from flambeau.optim.lbfgs import LBFGS
 from flambeau.optim.matrices import Adafactor, Muon
 from flambeau.optim.optimizer import Optimizer
+from flambeau.optim.sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam", "Optimizer",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from flambeau.ops.create import full, zeros_like
 from flambeau.ops.record import state as recording
 from flambeau.optim import kernels as K
-from flambeau.optim.optimizer import Optimizer, advance, checked, number, require, sign
+from flambeau.optim.optimizer import Optimizer, advance, checked, number, require, sign, update_rows
 from flambeau.tensor.tensor import Tensor
 
 
@@ -85,6 +85,20 @@ class SGD(Algorithm):
             state["momentum_buffer"] = buffer
         K.sgd_momentum((p, g, buffer), *numbers, momentum, keep, nesterov)
 
+    def _update_sparse(self, p, g, state, options):
+        (lr, decay, turn), momentum, keep, nesterov = options
+        g = g if turn > 0 else -g
+        if decay:
+            g = g.add(p, alpha=decay)
+        if momentum:
+            buffer = state.get("momentum_buffer")
+            if buffer is None:
+                state["momentum_buffer"] = buffer = g.detach().clone()
+            else:
+                buffer.mul_(momentum).add_(g, alpha=keep)
+            g = g.add(buffer, alpha=momentum) if nesterov else buffer
+        p.add_(g, alpha=-lr)
+
 
 class Moments(Algorithm):
     """What the Adam family shares: the first two moments, decay in the gradient or apart from it."""
@@ -120,6 +134,9 @@ class Adam(Moments):
 
     def _start(self, p, group):
         return started(p, "exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * group["amsgrad"])
+
+    def _update_sparse(self, p, g, state, options):
+        raise RuntimeError("Adam does not support sparse gradients, please consider SparseAdam instead")
 
     def _update(self, p, g, state, options):
         group, lr, b1, b2, tail = options
@@ -272,6 +289,12 @@ class Adagrad(Algorithm):
         lr = number(group["lr"]) / (1 + (advance(state) - 1) * group["lr_decay"])
         K.adagrad((p, g, state["sum"]), lr, number(group["eps"]), number(group["weight_decay"]), sign(group))
 
+    def _update_sparse(self, p, g, state, group):
+        if group["weight_decay"] != 0:
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        lr = float(group["lr"]) / (1 + (advance(state) - 1) * group["lr_decay"])
+        update_rows(K.adagrad, p, g, (state["sum"],), (lr, float(group["eps"]), 0.0, sign(group)))
+
 
 class Adadelta(Algorithm):
     """Steps in the ratio of running root mean squares (Zeiler, 2012).
@@ -386,13 +409,3 @@ class ASGD(Algorithm):
         K.asgd((p, g, state["ax"]), eta, 1 - lambd * eta, mu, number(group["weight_decay"]), sign(group))
         state["eta"].fill_(lr / (1 + lambd * lr * step) ** group["alpha"])
         state["mu"].fill_(1 / max(1.0, step - group["t0"]))
-
-
-class SparseAdam(Algorithm):
-    """Adam for sparse gradients, which do not exist here: gradients are dense, so use Adam.
-
-    Source:   torch.optim.SparseAdam
-    """
-
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, maximize=False):
-        raise NotImplementedError("SparseAdam needs sparse gradients, which flambeau does not make; use Adam")

@@ -225,6 +225,14 @@ def amsgrad(p, g, m, v, most, *, step, root, eps, decay, shrink, sign, rest1, b2
 
 
 @Update
+def sparse_adam(p, g, m, v, *, step, eps, sign, rest1, rest2):
+    """m += rest1 (g - m), v += rest2 (g^2 - v); p - step m / (sqrt(v) + eps)."""
+    g = sign * g
+    m, v = m + (g - m) * rest1, v + (g * g - v) * rest2
+    return p + -step * (m / (E.sqrt(v) + eps)), m, v
+
+
+@Update
 def nadam(p, g, m, v, *, by_g, by_m, c2, eps, decay, shrink, sign, rest1, b2, rest2):
     """p + by_g g / d + by_m m / d, d = sqrt(v / c2) + eps."""
     p = p * shrink

@@ -104,7 +104,7 @@ class LBFGS(Optimizer):
         return super().__getstate__() | {"_params": self._params}
 
     def _flat_grad(self):
-        return cat([(p.new_zeros(p.numel()) if p.grad is None else p.grad.reshape(-1)) for p in self._params])
+        return cat([(p.new_zeros(p.numel()) if p.grad is None else p.grad.to_dense().reshape(-1)) for p in self._params])
 
     def _move(self, t: float, direction) -> None:
         at = 0

@@ -13,6 +13,7 @@ from typing import Any
 from flambeau.autograd.graph import Handle
 from flambeau.autograd.modes import enable_grad, no_grad
 from flambeau.core import dtypes as dt
+from flambeau.core.device import strided
 from flambeau.ops.record import state as grad_state
 from flambeau.optim.kernels import Batch
 from flambeau.tensor.tensor import Tensor
@@ -89,6 +90,17 @@ def sign(group: dict) -> float:
 def number(x):
     """An option as a number; where steps are recorded, a tensor with its history."""
     return x.reshape(()) if grad_state.grad and isinstance(x, Tensor) else float(x)
+
+
+def update_rows(update, p, g, state: tuple, numbers: tuple) -> None:
+    """An update of those elements of p and its state at which a sparse gradient has values."""
+    g = g.coalesce()
+    places = tuple(g._indices().unbind(0))
+    rows = tuple([t[places] for t in (p, *state)])
+    with Batch():
+        update((rows[0], g._values(), *rows[1:]), *numbers)
+    for t, row in zip((p, *state), rows, strict=True):
+        t.index_put_(places, row)
 
 
 def advance(state: dict) -> float:
@@ -245,12 +257,13 @@ class Optimizer:
                 g = p._grad
                 if g is None:
                     continue
+                update = self._update if g._dense or g.layout is strided else self._update_sparse
                 state = states.get(p)
                 if state:
-                    self._update(p, g, state, options)
+                    update(p, g, state, options)
                     continue
                 state = self._start(p, group)
-                self._update(p, g, state, options)
+                update(p, g, state, options)
                 if state:
                     states[p] = state
 
@@ -269,6 +282,9 @@ class Optimizer:
 
     def _update(self, p, g, state: dict, options) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no step: define step() (or _update())")
+
+    def _update_sparse(self, p, g, state: dict, options) -> None:
+        raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
 
     # saving ---------------------------------------------------------------------------------------
     def state_dict(self) -> dict:

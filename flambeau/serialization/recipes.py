@@ -24,6 +24,7 @@ from flambeau.ops.create import empty
 from flambeau.ops.random import Generator
 from flambeau.serialization.machine import checked_keys
 from flambeau.serialization.names import NAMED_DTYPES, STORAGES
+from flambeau.sparse import sparse_coo_tensor
 from flambeau.tensor.storages import UntypedStorage, typed
 from flambeau.tensor.tensor import Tensor, make
 
@@ -79,6 +80,18 @@ def rebuild_meta(dtype, size, stride, requires_grad):
     """torch._utils._rebuild_meta_tensor_no_storage."""
     need(isinstance(dtype, dt.dtype) and isinstance(size, tuple), "a meta tensor without a dtype")
     return empty(size, dtype=dtype, device="meta").requires_grad_(requires_grad is True)
+
+
+def rebuild_sparse(kind, data):
+    """torch._utils._rebuild_sparse_tensor: indices, values, size, and (later) whether they are coalesced."""
+    need(kind is places.sparse_coo, f"a tensor layout that is not supported, {kind!s:.40}")
+    need(isinstance(data, tuple) and len(data) in (3, 4), "a sparse tensor without its parts")
+    indices, values, size, is_coalesced = (*data, None)[:4]
+    need(isinstance(indices, Tensor) and isinstance(values, Tensor) and isinstance(size, tuple), "a sparse tensor without its parts")
+    try:
+        return sparse_coo_tensor(indices, values, size, is_coalesced=is_coalesced is True, check_invariants=True)
+    except (RuntimeError, TypeError) as e:
+        raise UnpicklingError(f"load: the file has a sparse tensor that does not fit together: {e}") from None
 
 
 def rebuild_parameter(data, requires_grad=True, hooks=None, state=None):
@@ -181,8 +194,8 @@ def place(*args):
 
 def layout(name):
     """torch.serialization._get_layout."""
-    need(name == "torch.strided", f"a tensor layout that is not supported, {name!r:.40}")
-    return places.strided
+    need(name in ("torch.strided", "torch.sparse_coo"), f"a tensor layout that is not supported, {name!r:.40}")
+    return places.strided if name == "torch.strided" else places.sparse_coo
 
 
 # NumPy's, for files one trusts (weights_only=False), as PyTorch has it --------------------------------
@@ -225,6 +238,7 @@ GLOBALS: dict[str, object] = {
     "torch._utils._rebuild_tensor_v3": Recipe(rebuild_tensor_v3), "torch._utils._rebuild_parameter": Recipe(rebuild_parameter),
     "torch._utils._rebuild_parameter_with_state": Recipe(rebuild_parameter),
     "torch._utils._rebuild_meta_tensor_no_storage": Recipe(rebuild_meta),
+    "torch._utils._rebuild_sparse_tensor": Recipe(rebuild_sparse),
     "torch._tensor._rebuild_from_type_v2": Recipe(rebuild_from_type), "torch._C.Generator": Recipe(rebuild_generator),
     "torch.serialization._get_layout": Recipe(layout), "torch.device": Recipe(place), "torch.Size": Recipe(from_list(Size)),
     "torch.Tensor": Tensor, "torch.nn.parameter.Parameter": Parameter,

@@ -115,6 +115,9 @@ def reduce_tensor(t: Tensor):
     hooks = collections.OrderedDict()
     if isinstance(t, UninitializedTensorMixin):
         return Name("torch.nn.parameter", type(t).__name__), (t._requires_grad, Device("cpu"), t._dtype)
+    if t.is_sparse:
+        parts = (t._indices(), t._values(), t.shape, t.is_coalesced())
+        return Name("torch._utils", "_rebuild_sparse_tensor"), (t.layout, parts)
     attributes = {k: v for k, v in t.__dict__.items() if not k.startswith("_retains") and k != "_shared"}
     if isinstance(t, Parameter):
         args = (t.detach(), t._requires_grad, hooks)

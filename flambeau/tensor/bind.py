@@ -120,9 +120,12 @@ def pointwise_inplace(op: R.Op):
         if kwargs:
             kwargs = R.respell(op, kwargs)
         values = op.bind((self, *args), kwargs)
-        if R.state.grad and op.diff_index and (self._requires_grad or R.requires_grad(op, values, {})):
-            return inplace(op, values, lambda: run(values, (self,)))
-        run(values, (self,))
+        try:
+            if R.state.grad and op.diff_index and (self._requires_grad or R.requires_grad(op, values, {})):
+                return inplace(op, values, lambda: run(values, (self,)))
+            run(values, (self,))
+        except R.SparseOperand:
+            return R.hooks.sparse_inplace(op, values)
         self._vc.version += 1
         return self
 
@@ -151,7 +154,10 @@ def composite_inplace(op: R.Op):
     """name_ of a COMPOSITE op: the out-of-place result's elements and history become self's."""
 
     def call(self, *args, **kwargs):
-        check_overlap(self, ())
+        try:
+            check_overlap(self, ())
+        except R.SparseOperand:
+            return R.hooks.sparse_inplace(op, op.bind((self, *args), kwargs))
         if not (R.state.grad and (self._requires_grad or gives_grad(args) or gives_grad(kwargs.values()))):
             result = op.call(self, *args, **kwargs)
             check_fits(result, self)

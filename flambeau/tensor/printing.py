@@ -192,13 +192,19 @@ def tensor_str(tensor, *, tensor_contents: str | None = None) -> str:
     contents, suffixes = _contents(tensor, len(prefix))
     if tensor_contents is not None:
         contents = tensor_contents
+    if _is_sparse(tensor):
+        suffixes.append(f"layout={tensor.layout}")
     suffixes += _history(tensor)
-    return _with_suffixes(prefix + contents, suffixes, len(prefix))
+    return _with_suffixes(prefix + contents, suffixes, len(prefix), _is_sparse(tensor))
+
+
+def _is_sparse(tensor) -> bool:
+    return getattr(tensor, "layout", strided) is not strided
 
 
 def _type_name(kind: type) -> str:
     """`tensor` for Tensor and Parameter themselves, else the subclass's name."""
-    ours = kind.__module__.split(".")[0] == "flambeau" and kind.__name__ in ("Tensor", "Parameter")
+    ours = kind.__module__.split(".")[0] == "flambeau" and kind.__name__ in ("Tensor", "Parameter", "SparseTensor")
     return "tensor" if ours else kind.__name__
 
 
@@ -208,6 +214,9 @@ def _contents(tensor, indent: int) -> tuple[str, list[str]]:
     suffixes = [f"device='{device}'"] if device.type != "cpu" else []
     size, kind = f"size={shape}", f"dtype={dtype}"
     default = dt.get_default_dtype()
+    if _is_sparse(tensor):
+        kinds = [] if dtype in (default, _default_complex(default), dt.int64, dt.bool) else [kind]
+        return _sparse_contents(tensor, indent), [*suffixes, size, f"nnz={tensor._nnz()}", *kinds]
     if device.type == "meta":
         return "...", [*suffixes, size, *([kind] if dtype is not default else [])]
     if 0 in shape:
@@ -217,12 +226,18 @@ def _contents(tensor, indent: int) -> tuple[str, list[str]]:
         suffixes.append(size)
     if dtype not in (default, _default_complex(default), dt.int64, dt.bool):
         suffixes.append(kind)
-    if getattr(tensor, "layout", strided) is not strided:
-        raise NotImplementedError(
-            f"repr: printing is implemented for strided tensors, got layout {tensor.layout}; "
-            "use to_dense() first"
-        )
     return format_array(to_array(tensor), indent, shape=shape), suffixes
+
+
+def _sparse_contents(tensor, indent: int) -> str:
+    """The indices and the values of a sparse tensor, each as a tensor's numbers."""
+    texts = []
+    for name, part in (("indices", tensor._indices()), ("values", tensor._values())):
+        start = f"{name}=tensor("
+        shape = tuple(part.shape)
+        numbers = f"[], size={shape}" if 0 in shape else format_array(to_array(part), indent + len(start), shape=shape)
+        texts.append(start + numbers + ")")
+    return (",\n" + " " * indent).join(texts)
 
 
 def _default_complex(default: dt.dtype) -> dt.dtype:
@@ -252,9 +267,9 @@ def _history(tensor) -> list[str]:
     return ["requires_grad=True"] if tensor.requires_grad else []
 
 
-def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
-    """Append the suffixes, each on the last line if it fits there, and the closing bracket."""
-    used = len(text) - text.rfind("\n") + 1
+def _with_suffixes(text: str, suffixes: list[str], indent: int, apart: bool = False) -> str:
+    """Append the suffixes, each on the last line if it fits there (the first on a new one if apart), and the closing bracket."""
+    used = OPTIONS.linewidth if apart else len(text) - text.rfind("\n") + 1
     for suffix in suffixes:
         if used + len(suffix) + 2 > OPTIONS.linewidth:
             text += ",\n" + " " * indent + suffix

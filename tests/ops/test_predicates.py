@@ -2,6 +2,8 @@
 
 import math
 
+import pytest
+
 import flambeau as torch
 
 
@@ -15,7 +17,9 @@ def test_answers_that_are_always_the_same():
     x = torch.ones(2, 3)
     assert x.is_cpu and not (x.is_cuda or x.is_meta or x.is_sparse or x.is_quantized or x.is_nested)
     assert (x.get_device(), x.dense_dim(), x.names, x.name) == (-1, 2, (None, None), None)
-    assert not (x.is_pinned() or x.is_coalesced() or x.is_shared())
+    assert not (x.is_pinned() or x.is_shared())
+    with pytest.raises(RuntimeError, match="expected sparse coordinate tensor layout but got Strided"):
+        x.is_coalesced()
     assert x.to_dense() is x and x.to_dense(torch.float64).dtype is torch.float64
     assert torch.equal(x.pin_memory(), x)
 

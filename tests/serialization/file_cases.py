@@ -21,3 +21,16 @@ def tree(T):
         "long": "ab" * 300, "ordered": collections.OrderedDict(b=1, a=2), "state": T.nn.BatchNorm2d(3).state_dict(),
     }  # fmt: skip
     return made | {name: T.tensor([0, 1, 1]).to(getattr(T, name)) for name in DTYPES}
+
+
+def sparse_tree(T):
+    """Sparse tensors: with indices out of order, coalesced, with dense dimensions, empty; and an optimizer's state of them."""
+    s = T.sparse_coo_tensor([[0, 1, 1, 0], [2, 0, 2, 2]], [3.0, 4.0, 5.0, 6.0], (2, 3))
+    table = T.nn.Embedding(4, 2, sparse=True, _weight=T.arange(8.0).reshape(4, 2))
+    optimizer = T.optim.SGD(table.parameters(), lr=0.5, momentum=0.9)
+    table(T.tensor([1, 3, 1])).sum().backward()
+    optimizer.step()
+    return {
+        "s": s, "coalesced": s.coalesce(), "rows": T.sparse_coo_tensor([[1, 0]], [[1, 2], [3, 4]], (3, 2)),
+        "empty": T.sparse_coo_tensor((2, 0, 3), dtype=T.float64), "optimizer": optimizer.state_dict(), "layout": T.sparse_coo,
+    }  # fmt: skip

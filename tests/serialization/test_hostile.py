@@ -54,6 +54,28 @@ def slots(**values):
     return b"N}(" + b"".join(text(k) + v for k, v in values.items()) + b"u\x86b"
 
 
+def sparse(indices: bytes, size: bytes, parts: bytes = b"") -> bytes:
+    """A sparse tensor of the four zeros, with these indices (four numbers, as a matrix of one row)."""
+    kind = name("torch.serialization", "_get_layout") + b"(" + text("torch.sparse_coo") + b"tR"
+    numbers = b"(" + text("storage") + name("torch", "LongStorage") + text("1") + text("cpu") + b"K\x04tQ"
+    rows = name("torch._utils", "_rebuild_tensor_v2") + b"(" + numbers + b"K\x00K\x01K\x04\x86K\x04K\x01\x86\x89N" + b"tR"
+    data = b"(" + rows + TENSOR + size + parts + b"t"
+    return archive(b"\x80\x02" + name("torch._utils", "_rebuild_sparse_tensor") + b"(" + kind + data + b"tR.", bytes(16), indices)
+
+
+def test_sparse_tensors_fit_together():
+    ordered = struct.pack("<4q", 0, 1, 2, 3)
+    assert read(sparse(ordered, b"K\x04\x85")).shape == (4,)
+    assert read(sparse(ordered, b"K\x04\x85", b"\x88")).is_coalesced()
+    for indices, size, parts in (
+        (struct.pack("<4q", 0, 1, 2, 4), b"K\x04\x85", b""), (struct.pack("<4q", 0, -1, 2, 3), b"K\x04\x85", b""),
+        (struct.pack("<4q", 0, 1, 1, 2), b"K\x04\x85", b"\x88"), (ordered, b"K\x04K\x02\x86", b""), (ordered, b"N", b""),
+        (ordered, number(-4) + b"\x85", b""), (ordered, text("a") + b"\x85", b""), (ordered, b"K\x04\x85", b"\x88\x88"),
+    ):  # fmt: skip
+        with pytest.raises(pickle.UnpicklingError):
+            read(sparse(indices, size, parts))
+
+
 def test_the_hand_made_tensor_is_read():
     assert read(archive(b"\x80\x02" + TENSOR + b".", bytes(16))).tolist() == [0, 0, 0, 0]
 

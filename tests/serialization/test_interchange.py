@@ -15,7 +15,7 @@ import pytest
 import flambeau
 from flambeau.serialization import load_file, save_file, set_default_mmap_options
 
-from .file_cases import tree
+from .file_cases import sparse_tree, tree
 
 FILES = pathlib.Path(__file__).resolve().parent.parent / "data" / "pytorch_files.zip"
 
@@ -53,6 +53,15 @@ def test_files_of_pytorch(name, mapped, tmp_path):
     assert found["view"].untyped_storage() == found["x"].untyped_storage() == found["turned"].untyped_storage()
 
 
+@pytest.mark.parametrize("mapped", [False, True])
+def test_sparse_tensors(mapped, tmp_path):
+    want = sparse_tree(flambeau)
+    assert repr(flambeau.load(file("sparse.pt", tmp_path), mmap=mapped)) == repr(want)
+    for protocol in (2, 5):
+        flambeau.save(want, tmp_path / "ours.pt", pickle_protocol=protocol)
+        assert repr(flambeau.load(tmp_path / "ours.pt", mmap=mapped)) == repr(want)
+
+
 def test_files_from_before_1_6(tmp_path):
     want = {k: v for k, v in tree(flambeau).items() if k not in ("uint16", "uint32", "uint64")}
     path = file("legacy.pt", tmp_path)
@@ -73,6 +82,7 @@ def test_own_files(protocol, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 def test_pytorch_itself(tmp_path):
     torch = pytest.importorskip("torch")
     for protocol in (2, 5):
@@ -80,6 +90,8 @@ def test_pytorch_itself(tmp_path):
         same(torch.load(tmp_path / "ours.pt", weights_only=protocol == 2), tree(torch))
         torch.save(tree(torch), tmp_path / "theirs.pt", pickle_protocol=protocol)
         same(flambeau.load(tmp_path / "theirs.pt"), tree(torch))
+        flambeau.save(sparse_tree(flambeau), tmp_path / "sparse.pt", pickle_protocol=protocol)
+        assert repr(torch.load(tmp_path / "sparse.pt", weights_only=protocol == 2)) == repr(sparse_tree(torch))
     same(torch.load(tmp_path / "ours.pt", weights_only=False, mmap=True), tree(torch))
 
 
