@@ -57,32 +57,48 @@ SHARED_EXP = (
 )  # fmt: skip
 
 
+def guarded(x: Expr, low: float, high: float, power) -> Expr:
+    """power(x) for x up to `high`; 0 below `low`, without the underflow that costs processors some 150 cycles each."""
+    gone = x < low
+    x = where(gone, 0, where(x > high, high, x))
+    return where(gone, 0, power(x))
+
+
 @expansion("exp", F32)
 def exp32(f: Format, x: Expr) -> Expr:
     """e^x, with PyTorch's rounding."""
-    x = clamp(x, -104.0, 89.0)
-    n = x * T.LOG2E_32[0] + f.magic - f.magic
-    r = fma(n, -SHARED_LN2[1], fma(n, -SHARED_LN2[0], x))
-    return E.scalef(fma(r * r, poly(r, SHARED_EXP), r) + 1, n)
+
+    def power(x):
+        n = x * T.LOG2E_32[0] + f.magic - f.magic
+        r = fma(n, -SHARED_LN2[1], fma(n, -SHARED_LN2[0], x))
+        return E.scalef(fma(r * r, poly(r, SHARED_EXP), r) + 1, n)
+
+    return guarded(x, -104.0, 89.0, power)
 
 
 @expansion("exp", F64)
 def exp(f: Format, x: Expr) -> Expr:
     """e^x; denormal results are rounded once."""
-    x = clamp(x, -746.0, 710.0)
-    n = fma(x, T.LOG2E_64[0], f.magic) - f.magic
-    r = fma(n, -T.LN2_64[1], fma(n, -T.LN2_64[0], x))
-    return E.scalef(poly(r, (1.0, 1.0, *T.EXP64)), n)
+
+    def power(x):
+        n = fma(x, T.LOG2E_64[0], f.magic) - f.magic
+        r = fma(n, -T.LN2_64[1], fma(n, -T.LN2_64[0], x))
+        return E.scalef(poly(r, (1.0, 1.0, *T.EXP64)), n)
+
+    return guarded(x, -746.0, 710.0, power)
 
 
 @expansion("exp2")
 def exp2(f: Format, x: Expr) -> Expr:
     """2^x."""
     least, most = (-151.0, 129.0) if f is F32 else (-1076.0, 1025.0)
-    x = clamp(x, least, most)
-    nearby, _ = nearest(x, f)
-    r = x - nearby
-    return E.scalef(fma(r, poly(r, T.EXP2_32 if f is F32 else T.EXP2_64), 1), nearby)
+
+    def power(x):
+        nearby, _ = nearest(x, f)
+        r = x - nearby
+        return E.scalef(fma(r, poly(r, T.EXP2_32 if f is F32 else T.EXP2_64), 1), nearby)
+
+    return guarded(x, least, most, power)
 
 
 @expansion("expm1")
