@@ -12,7 +12,7 @@ FAMILIES = (
     "rounding", "arithmetic", "extremes", "binary_maths", "unary", "compare", "copying", "create", "view",
     "slicing", "splitting", "complex_views", "reduce", "scan", "join", "scatter", "index", "masks", "sort", "statistics",
     "softmax", "activation", "loss", "classification", "embedding", "norm", "pool", "matmul", "conv", "contract", "resize",
-    "attention", "recurrent", "predicates", "random_fill", "random", "random_counts", "gamma_random", "incomplete_gamma", "fourier", "windows",
+    "attention", "ctc", "recurrent", "predicates", "random_fill", "random", "random_counts", "gamma_random", "incomplete_gamma", "fourier", "windows",
     "linear_algebra",
     "decompositions", "matrix_functions", "custom", "foreach",
 )  # fmt: skip
