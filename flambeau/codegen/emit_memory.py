@@ -219,6 +219,8 @@ class Memory:
         elif parts == 1 and self.is_const(step, -1) and not self.mask:
             base = self.op(f"sub i64 {self.value(s.index, base=True)[0]}, {w - 1}")
             self.vector_store(self.reverse(texts[0], mt, w), self.address(s.ptr, base), mt, w, size)
+        elif parts == 1 and self.is_const(step, 2):
+            self.store_every_second(texts[0], s.ptr, self.value(s.index, base=True)[0], mt, w, size)
         elif parts == 2 and self.is_const(step, 1) and not self.mask:
             where = self.address(s.ptr, self.value(s.index, base=True)[0], 2)
             pick = ", ".join(f"i32 {i // 2 + (w if i % 2 else 0)}" for i in range(2 * w))
@@ -237,6 +239,20 @@ class Memory:
                     (f"<{w} x i1>", self.mask or "splat (i1 true)"),
                 )  # fmt: skip
         return None
+
+    def store_every_second(self, text: str, ptr: K.PtrRef, base: str, mt: str, w: int, size: int) -> None:
+        """Elements base, base + 2, ...: two shuffles and two masked stores that touch nothing between them."""
+        mask = self.mask
+        even = ", ".join(f"i1 {'false' if e % 2 else 'true'}" for e in range(w))
+        for first in (0, w):
+            spread = ", ".join(f"i32 {(first + e) // 2}" for e in range(w))
+            self.mask = f"<{even}>"
+            if mask is not None:
+                lanes = self.op(f"shufflevector <{w} x i1> {mask}, <{w} x i1> poison, <{w} x i32> <{spread}>")
+                self.mask = self.op(f"and <{w} x i1> {lanes}, <{even}>")
+            part = self.op(f"shufflevector <{w} x {mt}> {text}, <{w} x {mt}> poison, <{w} x i32> <{spread}>")
+            self.vector_store(part, self.address(ptr, self.op(f"add i64 {base}, {first}")), mt, w, size)
+        self.mask = mask
 
     def vector_store(self, text: str, where: str, mt: str, w: int, size: int) -> None:
         if self.mask is None:

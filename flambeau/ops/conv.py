@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from flambeau.core import dtypes as dt
 from flambeau.ops import conv_direct as direct
+from flambeau.ops import conv_planar as planar
 from flambeau.ops import gemm, winograd
 from flambeau.ops.conv_plan import BIAS, FIRST, OUT, SECOND, Address, Operand, Plan
 from flambeau.ops.conv_shape import Shape, check_types, per_dim, shape_of
@@ -41,7 +42,9 @@ def planned(what: str, s: Shape, d, first: tuple, second: tuple | None, bias: bo
     out, a, b = (Operand(i, v, d, st) for i, v, st in zip((OUT, FIRST, SECOND), shapes, (None, first, second), strict=True))
     plan = Plan()
     way = winograd if (winograd.fits_weight if what == "grad_weight" else winograd.fits)(s) else direct
-    if what == "forward":
+    if what != "grad_weight" and way is direct and planar.fits(s, what == "grad_input", d):
+        planar.convolve(plan, a, b, Address(BIAS) if bias else None, s, out, what == "grad_input")
+    elif what == "forward":
         way.forward(plan, a, b, Address(BIAS) if bias else None, s, out)
     else:
         getattr(way, what)(plan, a, b, s, out)

@@ -31,7 +31,7 @@ SHAPES = {
     16: ((4, 3, 1.0), (6, 2, 1.0), (2, 4, 0.8), (10, 1, 0.6), (1, 4, 0.4)),
 }
 PLANE = 256 << 10  # bytes of a padded plane up to which kernels that work plane by plane copy it themselves
-NARROW = 8  # output channels of a group up to which outputs, not channels, are put in lanes
+NARROW = 8  # output channels of a group up to which positions, not channels, are put in lanes
 
 
 @dataclass(frozen=True)
@@ -223,16 +223,13 @@ def forward(plan: Plan, x, w, bias: Address | None, s: Shape, out) -> None:
     step = images_at_once(s, s.ci * math.prod(whole), x._dtype.itemsize)
     for first in range(0, s.n, step):
         images = min(step, s.n - first)
-        src = window(plan, x, s.dims, low, high, s.size, first, images, s.depthwise)
+        src = window(plan, x, s.dims, low, high, s.size, first, images, False)
         xs = src.strides
         apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
         taps_at = grid((cg, xs[1]), *((t, d * v) for t, d, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
         start, offsets = out._ptr + first * st[0] * out._dtype.itemsize, grid((s.k, 1))
-        if s.depthwise:
-            depthwise(plan, start, st, s.out, st[2:], src, apart, taps_at, w, offsets, s.k, bias, s.co, mg, images)
-        else:
-            convolve(plan, start, st, s.out, st[2:], src, apart, taps_at, w, offsets, (mg * s.k, s.k), bias, s.groups, mg,
-                     cg * xs[1], s.k, images, True)  # fmt: skip
+        convolve(plan, start, st, s.out, st[2:], src, apart, taps_at, w, offsets, (mg * s.k, s.k), bias, s.groups, mg,
+                 cg * xs[1], s.k, images, True)  # fmt: skip
 
 
 def registers() -> int:
@@ -245,24 +242,6 @@ def rows_for(columns: int, room: int) -> int:
     return max(1, min((room - 2 - columns) // (columns + 1), 11 - columns))
 
 
-def depthwise(plan: Plan, y: Address, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets, w_channel: int,
-              bias: Address | None, channels: int, per: int, images: int) -> None:  # fmt: skip
-    """`channels` outputs of one input channel each, as `convolve`."""
-    d, taps, lanes = w._dtype, taps_at._numel, vector(w._dtype)
-    wide, scratch, geometry = copying(plan, src, d, lanes)
-    k = K.depthwise((d, d, d, d, dt.int64, dt.int64, d), few=divisor(taps), lanes=lanes, step=apart[2] if apart[2] in (1, 2) else 0,
-                    unit=y_steps[2] == 1, bias_rows=bool(bias), wide=wide)  # fmt: skip
-    plan.launch(
-        k, images * channels, max(1, 32768 // (math.prod(out) * taps)), y, src.ptr, w._ptr, bias or w._ptr, taps_at, w_offsets,
-        scratch, taps, channels, per, *out, *apart, w_channel, *st[:2], *y_steps, *src.strides[:2], *geometry,
-    )  # fmt: skip
-
-
-def divisor(taps: int) -> int:
-    """How many taps are taken at a time: the most, up to 9, that divide them."""
-    return max(n for n in range(1, 10) if taps % n == 0)
-
-
 def convolve(plan: Plan, y: Address, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets, w_strides,
              bias: Address | None, groups: int, columns: int, x_group: int, depth: int, images: int, in_order: bool) -> None:  # fmt: skip
     """One product of patches of src with w: outputs `out`, `apart` in src and `y_steps` in y; w_strides (group, column).
@@ -270,20 +249,6 @@ def convolve(plan: Plan, y: Address, st, out, y_steps, src: Source, apart, taps_
     in_order: w_offsets are 0, 1, 2, ...
     """
     d, xs = w._dtype, src.strides
-    step, unit = apart[2] if apart[2] in (1, 2) else 0, y_steps[2] == 1
-    if columns <= NARROW:
-        high = rows_for(columns, registers())
-        k = K.narrow((d, d, d, d, dt.int64, dt.int64), mr=columns, high=high, lanes=vector(d), step=step, unit=unit,
-                     bias_rows=bool(bias))  # fmt: skip
-        block = -(-max(1, min(out[1], 65536 // max(1, columns * depth * out[2]))) // high) * high
-        blocks = -(-out[1] // block)
-        work = block * columns * depth * out[2]
-        plan.launch(
-          k, groups * images * out[0] * blocks, max(1, 65536 // work), y, src.ptr, w._ptr, bias or w._ptr, taps_at,
-          w_offsets, columns, depth, images, blocks, block, *out, xs[0], x_group, *apart, *w_strides, st[0],
-          columns * st[1], st[1], *y_steps,
-        )  # fmt: skip
-        return
     count = math.prod(out)
     tile = tile_for(d, count, columns)
     how = "turn" if in_order else "unit" if w_strides[1] == 1 else "any"
@@ -324,7 +289,7 @@ def grad_input(plan: Plan, g, w, s: Shape, out) -> None:
     whole = tuple(b - a for a, b in zip(low, high, strict=True))
     step = images_at_once(s, s.co * math.prod(whole), g._dtype.itemsize)
     for first in range(0, s.n, step):
-        src = window(plan, g, s.dims, low, high, s.out, first, min(step, s.n - first), s.depthwise and s.ci == s.co)
+        src = window(plan, g, s.dims, low, high, s.out, first, min(step, s.n - first), False)
         for classes in itertools.product(*per_dim):
             grad_input_class(plan, src, w, s, out, classes, low, first, min(step, s.n - first))
 
@@ -342,11 +307,8 @@ def grad_input_class(plan: Plan, src: Source, w, s: Shape, out, classes, low, fi
     y_steps = tuple(v * n for v, n in zip(st[2:], s.stride, strict=True))
     start, counts = out._ptr + base * out._dtype.itemsize, tuple(c[1] for c in classes)
     taps_at, offsets = sums(mg, gs[1], tuple(taps)), sums(mg, cg * total, tuple(picks))
-    if s.depthwise and mg == 1:
-        depthwise(plan, start, st, counts, y_steps, src, gs[2:], taps_at, w, offsets, total, None, s.ci, 1, images)
-    else:
-        convolve(plan, start, st, counts, y_steps, src, gs[2:], taps_at, w, offsets, (mg * cg * total, total), None, s.groups,
-                 cg, mg * gs[1], mg * len(taps), images, False)  # fmt: skip
+    convolve(plan, start, st, counts, y_steps, src, gs[2:], taps_at, w, offsets, (mg * cg * total, total), None, s.groups, cg,
+             mg * gs[1], mg * len(taps), images, False)  # fmt: skip
 
 
 # gradient of the weight ---------------------------------------------------------------------------

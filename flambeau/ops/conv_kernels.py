@@ -188,90 +188,6 @@ def write(k, out, tile, shift, places, r, rows_left, columns_left, y_column, nr:
 
 
 @kernel
-def narrow(k, y: Ptr, x: Ptr, w: Ptr, bias: Ptr, steps: Ptr, w_steps: Ptr, columns: Int, depth: Int, images: Int, blocks: Int,
-           block: Int, od: Int, oh: Int, ow: Int, x_image: Int, x_group: Int, xd: Int, xh: Int, xw: Int, w_group: Int,
-           w_column: Int, y_image: Int, y_group: Int, y_column: Int, yd: Int, yh: Int, yw: Int, *, mr: int, high: int,
-           lanes: int, step: int, unit: bool, bias_rows: bool):  # fmt: skip
-    """A convolution of few output channels: `mr` of them and `high` rows at a time, outputs along a row in lanes.
-
-    A task is `block` rows of outputs of one image, group and depth. step: xw where it is 1 or 2 (0: any).
-    """
-    acc = w.dtype
-    with k.parallel() as task:
-        hb, rest = E.mod(task, blocks), task // blocks
-        d, rest = E.mod(rest, od), rest // od
-        n, g = E.mod(rest, images), rest // images
-        weights, planes = w.at(g * w_group), x.at(n * x_image + g * x_group + d * xd)
-        results = y.at(n * y_image + g * y_group + d * yd)
-        with k.seq(0, columns, mr) as c:
-            at = [E.minimum(c + i, columns - 1) for i in range(mr)]
-            factors = [k.pointer(weights.at(i * w_column)) for i in at]
-            last = E.minimum(hb * block + block, oh) - 1
-            with k.seq(hb * block, last + 1, high) as h:  # rows past the last repeat it
-                rows = [E.minimum(h + r, last) for r in range(high)]
-                sources = [k.pointer(planes.at(r * xh)) for r in rows]
-                with k.seq(0, ow, lanes) as q, k.lanes(lanes) as j:
-                    lane, target = q * xw + (j * step if step else j * xw), q * yw + (j if unit else j * yw)
-
-                    def put(where=None, at=at, factors=factors, rows=rows, sources=sources, lane=lane, target=target):
-                        sums = [[k.var(E.const(0, acc), acc) for _ in range(mr)] for _ in range(high)]
-                        with k.seq(depth) as p:
-                            place, wp = steps[p] + lane, w_steps[p]
-                            values = [E.cast(source.load(place, where=where), acc) for source in sources]
-                            for i, factor in enumerate(factors):
-                                f = factor[wp]
-                                for value, row in zip(values, sums, strict=True):
-                                    row[i].set(E.fma(value, f, row[i].get()))
-                        for r, row in zip(rows, sums, strict=True):
-                            for i, total in zip(at, row, strict=True):
-                                v = total.get() + E.cast(bias[g * columns + i], acc) if bias_rows else total.get()
-                                to = i * y_column + r * yh + target
-                                results.store(to, v, where=where) if where is not None else results.__setitem__(to, v)
-
-                    with k.if_(ow - q >= lanes):
-                        put()
-                    with k.else_():
-                        put(j < ow - q)
-
-
-@kernel
-def depthwise(k, y: Ptr, x: Ptr, w: Ptr, bias: Ptr, steps: Ptr, w_steps: Ptr, scratch: Ptr, taps: Int, channels: Int, per: Int,
-              od: Int, oh: Int, ow: Int, xd: Int, xh: Int, xw: Int, w_channel: Int, y_image: Int, y_channel: Int, yd: Int,
-              yh: Int, yw: Int, x_image: Int, x_channel: Int, room: Int, rows_d: Int, rows_h: Int, width: Int, size_d: Int,
-              size_h: Int, size_w: Int, a_d: Int, a_h: Int, a_w: Int, sd: Int, sh: Int, sw: Int, *, few: int, lanes: int,
-              step: int, unit: bool, bias_rows: bool, wide: str):  # fmt: skip
-    """Each output channel of one input channel (channel // per); `few` taps, which divide them all, stay in registers.
-
-    wide: every plane is first copied with zeros around it, see `padded`; xd, xh, xw are distances in what is read.
-    """
-    acc = w.dtype
-    with k.parallel() as task:
-        n = task // channels
-        c = task - n * channels
-        source, out = x.at(n * x_image + c // per * x_channel), y.at(n * y_image + c * y_channel)
-        if wide:
-            plane = scratch.at(k.worker * room)
-            with k.lanes(lanes) as j:
-                padded(k, plane, source, j, (rows_d, rows_h, width), (size_d, size_h, size_w), (sd, sh, sw), (a_d, a_h, a_w),
-                       lanes, wide == "unit")  # fmt: skip
-            source = plane
-        weights = w.at(c * w_channel)
-        shift = E.cast(bias[c], acc) if bias_rows else E.const(0, acc)
-        with k.seq(0, taps, few) as t:
-            factors = [weights[w_steps[t + i]] for i in range(few)]
-            places = [k.pointer(source.at(steps[t + i])) for i in range(few)]
-            with k.seq(od) as d, k.seq(oh) as h, k.vector(ow) as j:
-                at = d * xd + h * xh + (j * step if step else j * xw)
-                to = d * yd + h * yh + (j if unit else j * yw)
-                total = k.var(shift, acc)
-                with k.if_(t > 0):
-                    total.set(out[to])
-                for factor, place in zip(factors, places, strict=True):
-                    total.set(E.fma(E.cast(place[at], acc), factor, total.get()))
-                out[to] = total.get()
-
-
-@kernel
 def narrow_weight(k, out: Ptr, g: Ptr, x: Ptr, steps: Ptr, scratch: Ptr, depth: Int, blocks: Int, images: Int, od: Int, oh: Int, ow: Int,
                   g_group: Int, g_image: Int, g_column: Int, gd: Int, gh: Int, gw: Int, xd: Int, xh: Int, xw: Int,
                   x_image: Int, x_group: Int, room: Int, rows_d: Int, rows_h: Int, width: Int, size_d: Int, size_h: Int,
@@ -280,7 +196,7 @@ def narrow_weight(k, out: Ptr, g: Ptr, x: Ptr, steps: Ptr, scratch: Ptr, depth: 
     """out[column, p] = sum over images and positions of g[column] * x displaced by steps[p], positions in lanes.
 
     For groups of `mr` output channels; a task is `few` steps of a group, whose sums stay in registers.
-    wide: see `depthwise`; then a group has one input channel.
+    wide: every plane is first copied with zeros around it, see `padded`; then a group has one input channel.
     """
     acc = out.dtype
     with k.parallel() as task:

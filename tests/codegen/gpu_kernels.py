@@ -20,7 +20,13 @@ from flambeau.codegen.emit import emit
 from flambeau.codegen.target import SCALAR
 from flambeau.ir.kernel import Template
 from flambeau.ir.verify import Invalid, verify
-from flambeau.ops import attention_kernels, conv_kernels, gemm_kernels, winograd_kernels
+from flambeau.ops import (
+    attention_kernels,
+    conv_kernels,
+    conv_planar_kernels,
+    gemm_kernels,
+    winograd_kernels,
+)
 from flambeau.runtime import kernels
 from tests.ops import matrix
 from tests.ops.samples import SAMPLES
@@ -30,7 +36,8 @@ CHIPS = ("sm_80", "sm_90")
 BATCH = 48
 ASSEMBLER = shutil.which("ptxas")
 VENDORS = {  # their names
-    k.name for m in (attention_kernels, conv_kernels, gemm_kernels, winograd_kernels) for k in vars(m).values() if isinstance(k, Template)
+    k.name for m in (attention_kernels, conv_kernels, conv_planar_kernels, gemm_kernels, winograd_kernels) for k in vars(m).values()
+    if isinstance(k, Template)
 }
 
 

@@ -24,6 +24,7 @@ outputs = {
     "product": x @ y, "transposed": x.t() @ x, "softmax": x.softmax(1), "norm": F.layer_norm(x, (501,)),
     "loss": F.cross_entropy(x, labels)[None], "conv": F.conv2d(images, *leaves[3:], padding=1),
     "winograd": F.conv2d(maps, w3, padding=1), "strided": F.conv2d(maps, w3, stride=2), "depthwise": F.conv2d(maps, w3[:, :1], groups=64),
+    "groups": F.conv2d(maps, w3[:, :32], padding=1, groups=2),
     "batch": F.batch_norm(images, None, None, training=True), "scan": x.cumsum(0), "lstm": lstm(torch.randn(5, 3, 7))[0],
     "attention": F.scaled_dot_product_attention(q, q, q, is_causal=True), "norms": x.norm(dim=0), "pool": F.avg_pool2d(images, 3),
 }

@@ -121,6 +121,22 @@ def test_every_second_element_and_no_other_memory(dtype):
 
 
 @kernel
+def spread(k, y: Ptr, x: Ptr, n: Int):
+    with k.parallel() as i:
+        with k.vector(n) as j:
+            y[i * n * 2 + j * 2] = x[i * n + j]
+
+
+@pytest.mark.parametrize("dtype", [dt.float32, dt.float64, dt.int8], ids=str)
+def test_every_second_element_is_written_and_no_other(dtype):
+    for n in (1, 7, 16, 37):
+        x, y = np.arange(3 * n).astype(dtype.np), np.full(6 * n - 1, 99).astype(dtype.np)
+        spread((dtype, dtype))(3, 8, y.ctypes.data, x.ctypes.data, n)
+        np.testing.assert_array_equal(y[::2], x)
+        assert (y[1::2] == 99).all()
+
+
+@kernel
 def squares(k, y: Ptr, x: Ptr, places: Ptr, *, n: int):
     with k.parallel() as i:
         square = k.pointer(x.at(places[i]))
