@@ -104,7 +104,7 @@ def rnn_layer(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse):
     check_layer(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes)
     d, total, batch = x._dtype, x._shape[0], h0._shape[0]
     acc = compute_dtype(d)
-    tile = tile_for(acc)
+    tile = tile_for(acc, batch)
     size = room_of(mode, w_hh, batch, len(sizes), tile)
     lstm, gru = mode == "LSTM", mode == "GRU"
     gates = K.GATES[mode]
@@ -142,7 +142,7 @@ def rnn_layer_grad(gs, x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, rev
     g, gh, hp, cp, full = result3, result4, result5, result6, result7
     d, total, batch = x._dtype, x._shape[0], h0._shape[0]
     acc = compute_dtype(d)
-    tile = tile_for(acc)
+    tile = tile_for(acc, batch)
     size = room_of(mode, w_hh, batch, len(sizes), tile)
     gru, gates = mode == "GRU", K.GATES[mode]
 

@@ -20,10 +20,11 @@ class Tile:
     nr: int
 
 
-def tile_for(acc) -> Tile:
-    """Two vectors of columns, and as many rows as leave registers for operands."""
+def tile_for(acc, rows: int = 8) -> Tile:
+    """Two vectors of columns, and as many rows as leave registers for operands; a single row takes more columns."""
     target = host()
-    return Tile(8 if target.vector_bytes != 32 else 4, 2 * max(1, target.vector_bytes // acc.itemsize))
+    lanes = max(1, target.vector_bytes // acc.itemsize)
+    return Tile(1, 4 * lanes) if rows == 1 else Tile(8 if target.vector_bytes != 32 else 4, 2 * lanes)
 
 
 def rounded(n: int, to: int) -> int:
