@@ -16,7 +16,7 @@ from flambeau.core.device import device as Device
 from flambeau.core.device import get_default_device
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Float, Int, Ptr, kernel
-from flambeau.ops.record import COMPOSITE, POINTWISE, hooks, op
+from flambeau.ops.record import COMPOSITE, POINTWISE, SparseOperand, hooks, op
 from flambeau.runtime import memory
 
 GRAIN = 32768
@@ -274,14 +274,22 @@ def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=Fal
 
     Source:   torch.empty_like
     """
-    return like("empty_like", input, dtype, device, layout, requires_grad, memory_format)
+    try:
+        return like("empty_like", input, dtype, device, layout, requires_grad, memory_format)
+    except SparseOperand:
+        return finish(hooks.sparse().nothing_like(input, dtype), requires_grad)
 
 
 def filled_like(name: str, value):
     """zeros_like and ones_like."""
 
     def make(input, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None):
-        t = like(name, input, dtype, device, layout, False, memory_format)
+        try:
+            t = like(name, input, dtype, device, layout, False, memory_format)
+        except SparseOperand:
+            if value:
+                raise
+            return empty_like(input, dtype=dtype, requires_grad=requires_grad)
         fill(t, value)
         return finish(t, requires_grad)
 

@@ -69,6 +69,11 @@ def sparse_coo_tensor(indices=None, values=None, size=None, *, dtype=None, devic
     return with_grad(sparse_of(places, values, shape, bool(is_coalesced)), requires_grad)
 
 
+def nothing_like(input, dtype=None):
+    """A sparse tensor of the same dimensions that keeps no values."""
+    return nothing(input._shape, dtype or input._dtype, input.sparse_dim())
+
+
 def as_indices(indices):
     """Indices as an int64 matrix of its own."""
     t = as_tensor(indices)

@@ -115,6 +115,7 @@ def test_whatever_a_batch_holds_arrives():
             "views": [shared, shared[10:5000]], "row": table[5:7], "array": np.arange(3000.0).reshape(30, 100).T, "small": np.arange(3),
             "text": "x" * 100_000, "sub": torch.nn.Parameter(torch.ones(3000)), "empty": torch.zeros(0, 3), "mask": torch.ones(5000) > 0,
             "half": torch.ones(3000, dtype=torch.bfloat16), "batch": batch, "turned": table.reshape(300, 300).t(),
+            "sparse": torch.eye(3000).to_sparse(),
         }  # fmt: skip
 
     (got,) = D.DataLoader([1, 2], batch_size=2, num_workers=1, collate_fn=collate)
@@ -126,6 +127,7 @@ def test_whatever_a_batch_holds_arrives():
     assert isinstance(got["sub"], torch.nn.Parameter) and got["sub"].requires_grad and got["text"] == "x" * 100_000
     assert got["turned"].stride() == (1, 300) and got["turned"][1, 0].item() == 1.0 and got["empty"].shape == (0, 3)
     assert got["mask"].all() and got["half"].float().sum().item() == 3000 and got["batch"] == [1, 2]
+    assert got["sparse"].is_coalesced() and got["sparse"].sum().item() == 3000
 
 
 def test_out_of_order():

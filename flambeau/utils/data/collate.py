@@ -47,6 +47,11 @@ def rebuilt(data, fn):
 def stacked(batch: list) -> Tensor:
     """The tensors as one, in shared memory where that saves a copy."""
     first = batch[0]
+    if first.is_sparse:
+        raise RuntimeError(
+            "Batches of sparse tensors are not currently supported by the default collate_fn; please provide a custom "
+            "collate_fn to handle them appropriately."
+        )
     nbytes = first.numel() * first.dtype.itemsize * len(batch)
     plain = allocate is not None and nbytes > LARGE and all(
         type(t) is Tensor and t.dtype is first.dtype and t.shape == first.shape and not t.requires_grad for t in batch

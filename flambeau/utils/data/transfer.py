@@ -178,7 +178,7 @@ class Packer(pickle.Pickler):
             if isinstance(obj.owner, Held):
                 self.lent[obj.ptr] = obj.owner
             return storage_over, (pickle.PickleBuffer(raw),)
-        if isinstance(obj, Tensor):
+        if isinstance(obj, Tensor) and not obj.is_sparse:
             if obj._grad_fn is not None and obj._requires_grad:
                 raise RuntimeError(
                     "Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does not support "
