@@ -60,7 +60,7 @@ def public_names(title: str) -> list[str]:
     names = set(getattr(place, "__all__", None) or dir(place))
     names.update(vars(place).get("_HOMES", ()))  # what loads when it is asked for
     if title == "torch":
-        names |= {*flambeau._FROM, *flambeau._FUNCTIONAL}
+        names |= {*flambeau._FROM, *flambeau._FUNCTIONAL, *flambeau._METHODS}
         names.update(*(getattr(family, "__all__", ()) for family in flambeau.ops.MODULES))
         names -= INTERNAL
     return sorted(n for n in names if not n.startswith(("_", "special_", "fft_")))
