@@ -8,6 +8,7 @@ freed as it runs unless the graph is kept.
 
 from __future__ import annotations
 
+import functools
 from heapq import heappop, heappush
 from sys import getrefcount
 
@@ -15,6 +16,7 @@ from flambeau.autograd.graph import LEAF, AccumulateGrad, Node, as_node, edge_of
 from flambeau.core.device import strided
 from flambeau.core.shapes import is_dense
 from flambeau.ops import record as R
+from flambeau.runtime import calls
 
 
 class Arrivals(dict):
@@ -114,6 +116,9 @@ def run(roots: list, grads: list, keep: bool, create: bool, inputs: list | None 
     state = R.state
     before, state.grad = state.grad, create
     try:
+        if captured is None and not create and "walk" in calls.found:
+            walker()(arrived, counts, ready, leaves, bool(keep))
+            return {}
         while True:
             for leaf in leaves:
                 if captured is None:
@@ -155,6 +160,21 @@ def run(roots: list, grads: list, keep: bool, create: bool, inputs: list | None 
     finally:
         state.grad = before
     return {} if captured is None else captured.found
+
+
+@functools.cache
+def walker():
+    """The builtin that walks as the loop of `run` does, where nothing is captured and the pass is not recorded."""
+    return calls.new_builtin("walk", (heappop, heappush, accumulate, unbroadcast, step, Arrivals.add, R.hooks))
+
+
+def step(node: Node, got: list, keep: bool):
+    """A node with all that may be about it: hooks, gradients that are missing."""
+    if len(got) != node.outputs:
+        got = [None] * node.outputs
+    if node.hooks:
+        got = run_prehooks(node, got)
+    return run_node(node, got, keep)
 
 
 class Captured:

@@ -14,6 +14,7 @@ from typing import Any
 
 from flambeau.ops import record as R
 from flambeau.ops.record import TENSORS, hooks
+from flambeau.runtime import calls
 
 FREED: Any = object()
 FACTS = {"shape": "_shape", "dtype": "_dtype", "strides": "_strides", "device": "device"}
@@ -122,6 +123,14 @@ class Recipe:
         self.facts.append((FACTS[what], op.params.index(stem)))
         return "fact"
 
+    def plain(self) -> tuple | None:
+        """What runtime.calls_record must know to save the same; None for facts that are no slots of a tensor."""
+        layout = calls.found.get("layout", {})
+        if any(what not in layout for what, _ in self.facts):
+            return None
+        facts = tuple((i, layout[what]) for what, i in self.facts)
+        return self, self.node_class, tuple(self.args), tuple(self.results), facts, self.frees
+
     def save(self, node, result, values: tuple) -> None:
         """Keep on the node what the rules will ask for."""
         if hooks.watched and R.state.saved_hooks:
@@ -180,10 +189,10 @@ class Recipe:
 
 
 def call(rule: R.Rule, at: dict[str, int], spread: Callable | None) -> tuple:
-    """(rule for graphs, rule for one pass, picker of its arguments, whether that is one index, spread of the answer)."""
+    """(rule for graphs, rule for one pass, picker of its arguments, whether that is one index, spread of the answer, places)."""
     places = [at[n] for n in rule.names]
     pick = places[0] if len(places) == 1 else itemgetter(*places) if places else lambda values: ()
-    return rule.fn, rule.fused or rule.fn, pick, len(places) == 1, spread
+    return rule.fn, rule.fused or rule.fn, pick, len(places) == 1, spread, tuple(places)
 
 
 def flatten(grads, needs) -> list:

@@ -14,6 +14,7 @@ from flambeau.core import shapes as S
 from flambeau.ir import expr as E
 from flambeau.ops.elementwise import NUMBER_KINDS, NUMBERS, SCALAR_NAMES, Plan
 from flambeau.ops.record import TENSORS, Op, SparseOperand, hooks, requires_grad, respell, state
+from flambeau.runtime import calls
 
 MAX_INT = (1 << 62) - 1
 MAX_CALLS = 2048  # geometries an op remembers; then it starts again
@@ -56,18 +57,16 @@ class Elementwise:
                 key += o._dtype, o._shape, o._strides
         found = self.calls.get(tuple(key))
         if found is None:
-            found = self.prepare(values, tensors, outs, checked)
+            found = self.prepare(values, tensors, len(numbers), outs, checked)
             if len(self.calls) >= MAX_CALLS:
                 self.calls.clear()
             self.calls[tuple(key)] = found
-        kernel, extent, grain, tail, geometries = found
         if outs is None:
-            outs = tuple([hooks.fresh(g) for g in geometries])
-        elif checked:
+            return found(*tensors, *numbers)
+        if checked:
             for o in outs:
                 check_overlap(o, tensors)
-        if kernel is not None:
-            kernel(extent, grain, *[t._ptr for t in outs], *[t._ptr for t in tensors], *numbers, *tail)
+        found(*outs, *tensors, *numbers)
         return outs[0] if len(outs) == 1 else outs
 
     def wrapped(self, v: int) -> int:
@@ -88,8 +87,8 @@ class Elementwise:
             f"({self.op.name}{self.op.signature})"
         )
 
-    def prepare(self, values: tuple, tensors: list, outs, checked: bool) -> tuple:
-        """(kernel or None, extent, grain, trailing arguments, geometry of each output) of a call."""
+    def prepare(self, values: tuple, tensors: list, numbers: int, outs=None, checked: bool = True) -> Callable:
+        """call(*tensors, *numbers) -> outputs; with outs, call(*outs, *tensors, *numbers)."""
         plan = self.plan(values)
         check_device(self.op, tensors)
         geometries = ()
@@ -106,7 +105,10 @@ class Elementwise:
             targets = [(o._shape, o._strides) for o in outs]
             dtypes = tuple([o._dtype for o in outs])
         operands = [*targets, *[(t._shape, t._strides) for t in tensors]]
-        return (*layout(plan, tuple(shape), operands, dtypes), geometries)
+        kernel, extent, grain, tail = layout(plan, tuple(shape), operands, dtypes)
+        given = len(tensors) + (0 if outs is None else len(outs))
+        args = (*map(calls.out, range(len(geometries))), *map(calls.operand, range(given)), *map(calls.number, range(numbers)), *tail)
+        return calls.bind(geometries, given, numbers, [] if kernel is None else [(kernel, extent, grain, args)])
 
     def plan(self, values: tuple) -> Plan:
         """The plan for arguments of these kinds."""
@@ -284,6 +286,15 @@ def dispatcher(op: Op) -> Callable:
     return lambda *args, **kwargs: slow(args, kwargs)
 
 
+def dense_call(plan: Plan, operands: int, numbers: bool, into: bool = False) -> Callable:
+    """call(*tensors, *numbers) for dense tensors of one shape: y as the first of them, or that itself."""
+    kernel = plan.kernel(("dense", (False,) * operands), plan.out_dtypes)
+    given = (*map(calls.operand, range(operands)), *map(calls.number, range(numbers)))
+    target = calls.operand(0) if into else calls.out()
+    outs = () if into else plan.out_dtypes
+    return calls.bind(outs, operands, int(numbers), [(kernel, 0, plan.grain, (target, *given))], alike=True)
+
+
 def _unary(op: Op, ew: Elementwise, slow: Callable) -> Callable:
     fast: dict = {}
     plain = len(op.params)
@@ -300,22 +311,18 @@ def _unary(op: Op, ew: Elementwise, slow: Callable) -> Callable:
                     plan = ew.plan((x, *rest))
                     if len(plan.out_dtypes) > 1 or not x._shape or op.option("promote") and x._dtype.kind in "biu":
                         return slow(args, kwargs)
-                    kernel = plan.kernel(("dense", (False,)), plan.out_dtypes)
-                    found = fast[x._dtype] = (kernel, plan.grain, plan.out_dtypes[0])
-                kernel, grain, d = found
-                y = hooks.like(x, d)
-                kernel(x._numel, grain, y._ptr, x._ptr)
-                if x._requires_grad and state.grad and op.diff_index:
-                    return hooks.record(op, y, (x, *rest))
-                return y
+                    found = fast[x._dtype] = dense_call(plan, 1, 0)
+                y = found(x)
+                return op.note(y, x) if x._requires_grad else y
         return slow(args, kwargs)
 
     return call
 
 
 def _binary(op: Op, ew: Elementwise, slow: Callable) -> Callable:
-    fast: dict = {}  # (dtype, kind of other) -> kernel, grain, result dtype: dense operands of one shape, or a number
-    pairs: dict = {}  # the geometry of two tensors -> what Elementwise.prepare says
+    fast: dict = {}  # dtype, or (dtype, kind of number) -> the call: dense operands of one shape, or a number
+    into: dict = {}  # the same, written to x; False where the result is of another dtype
+    pairs: dict = {}  # the geometry of two tensors -> the call
     rest = tuple(op.defaults.get(p) for p in op.params[2:])
     literal = ew.parameters[1][1] or ()
 
@@ -330,30 +337,17 @@ def _binary(op: Op, ew: Elementwise, slow: Callable) -> Callable:
                     if x._dense and y._dense and y._dtype is d and x._shape == y._shape:
                         found = fast.get(d) or prepare(x, y)
                         if found:
-                            kernel, grain, d = found
-                            z = hooks.like(x, d)
-                            kernel(x._numel, grain, z._ptr, x._ptr, y._ptr)
-                            if (x._requires_grad or y._requires_grad) and state.grad and op.diff_index:
-                                return hooks.record(op, z, (x, y, *rest))
-                            return z
+                            z = found(x, y)
+                            return op.note(z, x, y) if x._requires_grad or y._requires_grad else z
                     found = pairs.get((d, x._shape, x._strides, y._dtype, y._shape, y._strides)) or pair(x, y)
                     if found:
-                        kernel, extent, grain, tail, geometries = found
-                        z = hooks.fresh(geometries[0])
-                        if kernel is not None:
-                            kernel(extent, grain, z._ptr, x._ptr, y._ptr, *tail)
-                        if (x._requires_grad or y._requires_grad) and state.grad and op.diff_index:
-                            return hooks.record(op, z, (x, y, *rest))
-                        return z
+                        z = found(x, y)
+                        return op.note(z, x, y) if x._requires_grad or y._requires_grad else z
                 elif (c is float or c is int) and x._dense and y not in literal:
                     found = fast.get((x._dtype, c)) or prepare(x, y)
                     if found and (c is float or -MAX_INT <= y <= MAX_INT):
-                        kernel, grain, d = found
-                        z = hooks.like(x, d)
-                        kernel(x._numel, grain, z._ptr, x._ptr, y)
-                        if x._requires_grad and state.grad and op.diff_index:
-                            return hooks.record(op, z, (x, y, *rest))
-                        return z
+                        z = found(x, y)
+                        return op.note(z, x, y) if x._requires_grad else z
             return otherwise(x, y)
 
         return quick
@@ -370,9 +364,7 @@ def _binary(op: Op, ew: Elementwise, slow: Callable) -> Callable:
         plan = ew.plan((x, y, *rest))
         if not plain(plan):
             return None
-        uniform = (False, False) if c in TENSORS else (False,)
-        kernel = plan.kernel(("dense", uniform), plan.out_dtypes)
-        found = fast[x._dtype if c in TENSORS else (x._dtype, c)] = kernel, plan.grain, plan.out_dtypes[0]
+        found = fast[x._dtype if c in TENSORS else (x._dtype, c)] = dense_call(plan, 2 if c in TENSORS else 1, c not in TENSORS)
         return found
 
     def pair(x, y):
@@ -381,7 +373,7 @@ def _binary(op: Op, ew: Elementwise, slow: Callable) -> Callable:
             return None
         if len(pairs) >= MAX_CALLS:
             pairs.clear()
-        found = pairs[x._dtype, x._shape, x._strides, y._dtype, y._shape, y._strides] = ew.prepare((x, y, *rest), [x, y], None, True)
+        found = pairs[x._dtype, x._shape, x._strides, y._dtype, y._shape, y._strides] = ew.prepare((x, y, *rest), [x, y], 0)
         return found
 
     def inplace(x, y) -> bool:
@@ -393,15 +385,22 @@ def _binary(op: Op, ew: Elementwise, slow: Callable) -> Callable:
                 return False
             if y._requires_grad and state.grad or x._storage is y._storage and x is not y:
                 return False
-            found = fast.get(d) or prepare(x, y)
-            y = y._ptr
+            key, operands = d, 2
         elif c is float and x._dense and y not in literal:
-            found = fast.get((d, c)) or prepare(x, y)
+            key, operands = (d, c), 1
         else:
             return False
-        if not found or found[2] is not d or x._requires_grad and state.grad:
+        if x._requires_grad and state.grad:
             return False
-        found[0](x._numel, found[1], x._ptr, x._ptr, y)
+        found = into.get(key)
+        if found is None:
+            if not (fast.get(key) or prepare(x, y)):
+                return False
+            plan = ew.plan((x, y, *rest))
+            found = into[key] = plan.out_dtypes[0] is d and dense_call(plan, operands, c is float, into=True)
+        if not found:
+            return False
+        found(x, y)
         return True
 
     op.quick_form, op.inplace_quick = quick_form, inplace  # type: ignore[attr-defined]

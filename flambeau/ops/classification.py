@@ -12,10 +12,13 @@ import math
 from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, compute_dtype, kernel
+from flambeau.ops.by_geometry import by_geometry
+from flambeau.ops.create import zeroed
 from flambeau.ops.index_kernels import Flag
 from flambeau.ops.loss import HIDDEN, reduced, reduction_of, refuse_gradient
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 from flambeau.ops.softmax import finite, log_softmax_of
+from flambeau.runtime import calls
 
 WORK = 8192
 
@@ -279,42 +282,64 @@ def entropy_columns_backward(k, gx: Ptr, g: Ptr, x: Ptr, tops: Ptr, logs: Ptr, w
                 gx[at] = E.where(t == i, p - E.const(1, d), p) * scale
 
 
-def entropy_launch(rows, columns, dtypes, pointers, shape, extra, static) -> None:
-    """The form by rows or by columns over (batch, classes, inner)."""
+def entropy_launch(rows, columns, dtypes, pointers, shape, extra, static) -> tuple:
+    """(kernel, extent, grain, arguments): the form by rows or by columns over (batch, classes, inner)."""
     n, classes, inner = shape
     if inner == 1:
-        rows(dtypes, **static)(n, max(1, WORK // classes), *pointers, classes, *extra)
-        return
+        return rows(dtypes, **static), n, max(1, WORK // classes), (*pointers, classes, *extra)
     width = max(64, min(512, inner))
     blocks = -(-inner // width)
-    columns(dtypes, **static)(n * blocks, max(1, WORK // (classes * width)), *pointers, classes, *extra, inner, blocks, width)
+    return (columns(dtypes, **static), n * blocks, max(1, WORK // (classes * width)),
+            (*pointers, classes, *extra, inner, blocks, width))  # fmt: skip
 
 
 @op(KERNEL, **HIDDEN, node="NllLossBackward0")
+@by_geometry
 def cross_entropy_of(input, target, weight, ignore_index, reduction):
     """(loss, total weight, and per row: weight, maximum, log of the sum); see `cross_entropy`."""
     check_classes("cross_entropy", input, target, weight)
     n, classes, inner = class_geometry("cross_entropy", input, target)
-    x, t, d = input.contiguous(), target.contiguous(), input._dtype
+    d, shape = input._dtype, tuple(target._shape)
     acc = compute_dtype(d)
-    each, (weights, tops, logs) = hooks.empty(t._shape, d), (hooks.empty(t._shape, acc) for _ in range(3))
-    loss, total = (hooks.empty((), d), hooks.empty((), acc)) if reduction != "none" else (each, weights)
     if not classes:
-        if bool((t != ignore_index).any()):
-            raise IndexError(f"Target {t.reshape(-1)[0].item()} is out of bounds.")
-        for empty in (each, weights):
-            empty.zero_()
-    else:
+        return lambda *tensors: no_classes(tensors[1], ignore_index, reduction, d, acc)
+    each, weights, tops, logs = hooks.dense(shape, d), *(hooks.dense(shape, acc) for _ in range(3))
+    loss, total = hooks.dense((), d), hooks.dense((), acc)
+    whole = reduction != "none"
+    outs = (loss, total, weights, tops, logs) if whole else (each, weights, tops, logs)
+    at = [calls.out(i) for i in range(len(outs))]
+    places = (calls.room(), *at[2:]) if whole else at
+    w = places[2] if weight is None else calls.operand(2)
+    pointers = (*places, calls.number(0), calls.operand(0), calls.operand(1), w)
+    dtypes = (d, acc, acc, acc, dt.int64, d, target._dtype, acc)
+    launches = [entropy_launch(entropy_rows, entropy_columns, dtypes, pointers, (n, classes, inner), (ignore_index,),
+                               {"weighted": weight is not None})]  # fmt: skip
+    if whole:
+        k = entropy_sum((d, acc, d, acc), mean=reduction == "mean")
+        launches.append((k, 1, 1, (at[0], at[1], places[0], places[1], target._numel)))
+    bound = calls.bind(outs, 2 if weight is None else 3, 1, launches, (each[-1],) if whole else ())
+
+    def call(x, t, w=None):
         flag = Flag()
-        w = None if weight is None else weight.to(acc).contiguous()
-        entropy_launch(entropy_rows, entropy_columns, (d, acc, acc, acc, dt.int64, d, t._dtype, acc),
-                       (each._ptr, weights._ptr, tops._ptr, logs._ptr, flag.ptr, x._ptr, t._ptr, (tops if w is None else w)._ptr),
-                       (n, classes, inner), (ignore_index,), {"weighted": w is not None})  # fmt: skip
+        more = () if w is None else (w.to(acc).contiguous(),)
+        found = bound(x.contiguous(), t.contiguous(), *more, flag.ptr)
         if flag.cell.value != flag.NONE:
             raise IndexError(f"Target {flag.cell.value} is out of bounds.")
-    if reduction != "none":
-        k = entropy_sum((d, acc, d, acc), mean=reduction == "mean")
-        k(1, 1, loss._ptr, total._ptr, each._ptr, weights._ptr, t._numel)
+        return found if whole else (found[0], *found[1:2], *found[1:])
+
+    return call
+
+
+def no_classes(t, ignore_index: int, reduction: str, d, acc) -> tuple:
+    """cross_entropy_of for inputs without classes: every target must be ignored."""
+    if bool((t != ignore_index).any()):
+        raise IndexError(f"Target {t.reshape(-1)[0].item()} is out of bounds.")
+    each, (weights, tops, logs) = zeroed(t._shape, d), (zeroed(t._shape, acc) for _ in range(3))
+    if reduction == "none":
+        return each, weights, weights, tops, logs
+    loss, total = hooks.empty((), d), hooks.empty((), acc)
+    k = entropy_sum((d, acc, d, acc), mean=reduction == "mean")
+    k(1, 1, loss._ptr, total._ptr, each._ptr, weights._ptr, t._numel)
     return loss, total, weights, tops, logs
 
 
@@ -330,14 +355,24 @@ def cross_entropy_grad(gs, input, target, weight, ignore_index, reduction, resul
     if hooks.recording():
         y = nll_loss(log_softmax_of(input, 0 if len(input._shape) == 1 else 1), target, weight, None, ignore_index, None, reduction)
         return hooks.grad([y], [input], [g], create_graph=True)
-    x, t, d, acc = input.contiguous(), target.contiguous(), input._dtype, result2._dtype
-    gx, g = hooks.empty(x._shape, d), g.contiguous()
-    if gx._numel:
-        entropy_launch(entropy_rows_backward, entropy_columns_backward, (d, g._dtype, d, acc, acc, acc, acc, t._dtype),
-                       (gx._ptr, g._ptr, x._ptr, result3._ptr, result4._ptr, result2._ptr, result1._ptr, t._ptr),
-                       class_geometry("cross_entropy", input, target), (1 if reduction == "none" else 0,),
-                       {"mean": reduction == "mean"})  # fmt: skip
-    return (gx,)
+    tensors = (g, input, result3, result4, result2, result1, target)
+    if not all(t._dense for t in tensors):
+        tensors = [t.contiguous() for t in tensors]
+    return (entropy_backward(*tensors, reduction),)
+
+
+@by_geometry
+def entropy_backward(g, x, tops, logs, weights, total, target, reduction):
+    """The gradient of cross entropy's input, of contiguous tensors."""
+    d, acc = x._dtype, weights._dtype
+    launches = []
+    if x._numel:
+        pointers = (calls.out(), *map(calls.operand, range(7)))
+        launches = [entropy_launch(
+            entropy_rows_backward, entropy_columns_backward, (d, g._dtype, d, acc, acc, acc, acc, target._dtype), pointers,
+            class_geometry("cross_entropy", x, target), (1 if reduction == "none" else 0,), {"mean": reduction == "mean"},
+        )]  # fmt: skip
+    return calls.bind((hooks.dense(tuple(x._shape), d),), 7, 0, launches)
 
 
 for _of in (cross_entropy_of, cross_entropy2d_of):

@@ -13,9 +13,13 @@ from flambeau.core import dtypes as dt
 from flambeau.ops import conv_direct as direct
 from flambeau.ops import conv_planar as planar
 from flambeau.ops import gemm, winograd
+from flambeau.ops.by_geometry import by_geometry
 from flambeau.ops.conv_plan import BIAS, FIRST, OUT, SECOND, Address, Operand, Plan
 from flambeau.ops.conv_shape import Shape, check_types, per_dim, shape_of
+from flambeau.ops.matmul import steps_of
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
+from flambeau.ops.reduce import sum_pair
+from flambeau.runtime import calls
 from flambeau.runtime.threads import get_num_threads
 
 
@@ -98,17 +102,47 @@ def grad_weight(tensors, s: Shape, gw) -> None:
 
 
 # ops ----------------------------------------------------------------------------------------------
+def plain(shape: tuple, *tensors) -> bool:
+    """True if the kernels take all as they are: float32 or float64, dense, not empty."""
+    d = tensors[0]._dtype
+    return 0 not in shape and (d is dt.float32 or d is dt.float64) and all(t is None or t._numel for t in tensors)
+
+
 @op(KERNEL, function=False, method=False, node="ConvolutionBackward0")
+@by_geometry
 def convolution_forward(input, weight, bias, stride, padding, dilation, groups):
     """A batched convolution with all arguments given per dimension; see `conv2d`."""
     s = shape_of("conv", input, weight, bias, stride, padding, dilation, groups)
-    out = hooks.empty((s.n, s.co, *s.out[3 - s.dims :]), input._dtype)
-    if out._numel == 0:
-        return out
-    if s.k == 0:
-        out.zero_()
-        return out if bias is None else out + bias.reshape([1, -1] + [1] * s.dims)
-    return computed(lambda ts, y: forward(ts, s, y), [input, weight, bias], out)
+    shape = (s.n, s.co, *s.out[3 - s.dims :])
+    if plain(shape, input, weight, bias) and weight._dense and (bias is None or bias._dense):
+        if is_pointwise(s) and input._dense:
+            return pointwise_call(input, weight, bias, s, shape)
+        plan = planned("forward", s, input._dtype, input._strides, None, bias is not None, get_num_threads())
+        return plan.call(hooks.dense(shape, input._dtype), 2 if bias is None else 3)
+
+    def call(input, weight, bias=None):
+        out = hooks.empty(shape, input._dtype)
+        if out._numel == 0:
+            return out
+        if s.k == 0:
+            out.zero_()
+            return out if bias is None else out + bias.reshape([1, -1] + [1] * s.dims)
+        return computed(lambda ts, y: forward(ts, s, y), [input, weight, bias], out)
+
+    return call
+
+
+def pointwise_call(x, w, bias, s: Shape, shape: tuple):
+    """The call of a convolution that is a matrix product: w @ x for every image."""
+    hw, d = math.prod(s.size), x._dtype
+    p = gemm.plan(s.co, hw, s.ci, w._strides[:2], (hw, 1), (hw, 1), (d, d, d), s.n, (0, s.ci * hw, s.co * hw),
+                  "" if bias is None else "row", False, get_num_threads())  # fmt: skip
+    launches, rooms = steps_of(p, s.co, hw, d, 0, None if bias is None else calls.operand(2))
+    swapped = [(k, extent, grain, [SWAP.get(a, a) for a in args]) for k, extent, grain, args in launches]
+    return calls.bind((hooks.dense(shape, d),), 2 if bias is None else 3, 0, swapped, rooms)
+
+
+SWAP = {calls.operand(0): calls.operand(1), calls.operand(1): calls.operand(0)}  # the weight is the product's left side
 
 
 @convolution_forward.vjp("input", "weight", "bias")
@@ -119,20 +153,28 @@ def _(g, input, weight, bias_shape, stride, padding, dilation, groups, needs):
     if needs["weight"]:
         gw = convolution_weight_grad(g, input, tuple(weight._shape), stride, padding, dilation, groups)
     if needs["bias"]:
-        gb = g.sum([0, *range(2, len(g._shape))])
+        gb = sum_pair[1](g, (0, *range(2, len(g._shape))), False, None)
     return gx, gw, gb
 
 
 @op(KERNEL, function=False, method=False, node="ConvolutionBackward0")
+@by_geometry
 def convolution_input_grad(grad, weight, input_shape, stride, padding, dilation, groups):
     """The gradient of a convolution's input (also the transposed convolution)."""
     like = Like(input_shape)
     s = shape_of("conv", like, weight, None, stride, padding, dilation, groups)
-    out = hooks.empty(input_shape, grad._dtype)
-    if out._numel == 0 or grad._numel == 0 or weight._numel == 0:
-        out.zero_()
-        return out
-    return computed(lambda ts, y: grad_input(ts, s, y), [grad, weight], out)
+    if plain(like._shape, grad, weight) and weight._dense and not is_pointwise(s) and not direct.has_gaps(s):
+        plan = planned("grad_input", s, grad._dtype, grad._strides, None, False, get_num_threads())
+        return plan.call(hooks.dense(like._shape, grad._dtype), 2)
+
+    def call(grad, weight):
+        out = hooks.empty(input_shape, grad._dtype)
+        if out._numel == 0 or grad._numel == 0 or weight._numel == 0:
+            out.zero_()
+            return out
+        return computed(lambda ts, y: grad_input(ts, s, y), [grad, weight], out)
+
+    return call
 
 
 class Like:
@@ -153,14 +195,22 @@ def _(g, grad, weight, stride, padding, dilation, groups, needs):
 
 
 @op(KERNEL, function=False, method=False, node="ConvolutionBackward0")
+@by_geometry
 def convolution_weight_grad(grad, input, weight_shape, stride, padding, dilation, groups):
     """The gradient of a convolution's weight."""
     s = shape_of("conv", input, Like(weight_shape), None, stride, padding, dilation, groups)
-    out = hooks.empty(weight_shape, grad._dtype)
-    if out._numel == 0 or grad._numel == 0 or input._numel == 0:
-        out.zero_()
-        return out
-    return computed(lambda ts, y: grad_weight(ts, s, y), [grad, input], out)
+    if plain(tuple(weight_shape), grad, input) and direct.weight_images(s, input._dtype) >= s.n:
+        plan = planned("grad_weight", s, input._dtype, grad._strides, input._strides, False, get_num_threads())
+        return plan.call(hooks.dense(tuple(weight_shape), grad._dtype), 2)
+
+    def call(grad, input):
+        out = hooks.empty(weight_shape, grad._dtype)
+        if out._numel == 0 or grad._numel == 0 or input._numel == 0:
+            out.zero_()
+            return out
+        return computed(lambda ts, y: grad_weight(ts, s, y), [grad, input], out)
+
+    return call
 
 
 @convolution_weight_grad.vjp("grad", "input")
@@ -188,15 +238,24 @@ def convolve(name: str, dims: int, input, weight, bias, stride, padding, dilatio
         )
     if not (input._dtype.is_floating_point or input._dtype.is_complex or input._dtype.kind in "iu"):
         raise RuntimeError(f"{name}: dtype {input._dtype} is not supported")
-    stride, dilation = per_dim(name, "stride", stride, dims), per_dim(name, "dilation", dilation, dims)
     if isinstance(padding, str):
+        stride, dilation = per_dim(name, "stride", stride, dims), per_dim(name, "dilation", dilation, dims)
         input, padding = string_padding(name, dims, input, weight, padding, stride, dilation)
     else:
-        padding = per_dim(name, "padding", padding, dims)
+        given = (stride, dilation, padding)
+        if list in map(type, given):
+            given = tuple([tuple(v) if v.__class__ is list else v for v in given])
+        stride, dilation, padding = settled(name, dims, *given)
     single = len(input._shape) == dims + 1
     x = input.unsqueeze(0) if single else input
     y = convolution_forward(x, weight, bias, stride, padding, dilation, groups)
     return y.squeeze(0) if single else y
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def settled(name: str, dims: int, stride, dilation, padding) -> tuple:
+    """Each of these as a tuple of one number per dimension."""
+    return tuple([per_dim(name, w, v, dims) for w, v in (("stride", stride), ("dilation", dilation), ("padding", padding))])
 
 
 def string_padding(name: str, dims: int, input, weight, padding: str, stride, dilation):

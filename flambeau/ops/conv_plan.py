@@ -6,10 +6,11 @@ launch is written down, and repeated by filling the symbols in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flambeau.core.shapes import contiguous_strides
-from flambeau.runtime import memory
+from flambeau.runtime import calls, memory
 
 OUT, FIRST, SECOND, BIAS = range(4)  # the operands whose addresses `run` is given
 OPERANDS = 4
@@ -57,6 +58,22 @@ class Plan:
                 self.tables.append(a)
                 values[i] = a._ptr
         self.launches.append((kernel, extent, grain, values, symbols))
+
+    def call(self, geometry: tuple, operands: int) -> Callable:
+        """All of it for an output of this geometry and operands FIRST, SECOND, ...; see calls.bind."""
+
+        def place(base: int, offset: int) -> calls.Place:
+            if base == OUT:
+                return calls.out() + offset
+            return (calls.operand(base - FIRST) if base < OPERANDS else calls.room(base - OPERANDS)) + offset
+
+        launches = []
+        for kernel, extent, grain, values, symbols in self.launches:
+            args = values.copy()
+            for i, base, offset in symbols:
+                args[i] = place(base, offset)
+            launches.append((kernel, extent, grain, args))
+        return calls.bind((geometry,), operands, 0, launches, tuple(self.sizes), keep=self.tables)
 
     def run(self, *pointers: int) -> None:
         """Do it all, with the operands at these addresses (OUT, FIRST, SECOND, BIAS)."""

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from flambeau.core import shapes as S
-from flambeau.ops.record import hooks
+from flambeau.ops.record import TENSORS, hooks
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,9 @@ def checked(name: str, shape: tuple, weight: tuple, bias: tuple | None, stride, 
 
 def check_types(name: str, input, weight, bias) -> None:
     """Tensors of one floating dtype."""
+    if input.__class__ in TENSORS and weight.__class__ in TENSORS and input._dtype is weight._dtype and (
+            bias is None or bias.__class__ in TENSORS and bias._dtype is input._dtype):  # fmt: skip
+        return
     for what, t in (("input", input), ("weight", weight), *((("bias", bias),) if bias is not None else ())):
         if not isinstance(t, hooks.Tensor):
             raise TypeError(f"{name}(): argument '{what}' must be Tensor, not {type(t).__name__}")

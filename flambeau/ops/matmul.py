@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ops import gemm
+from flambeau.ops.by_geometry import by_geometry
 from flambeau.ops.copying import copy_elements
-from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
+from flambeau.ops.record import COMPOSITE, KERNEL, TENSORS, hooks, op
+from flambeau.runtime import calls
+from flambeau.runtime.threads import get_num_threads
 
 
 def multiply(a, b, out, bias=None, epilogue: str = "", accumulate: bool = False) -> None:
@@ -33,7 +37,16 @@ NO_STEPS = (0, 0, 0)
 
 def launch(a, b, out, dtypes, bias=None, epilogue: str = "", accumulate: bool = False) -> None:
     """A product of tensors that are not empty."""
-    sa, sb, so, steps, batch = a._strides, b._strides, out._strides, NO_STEPS, 1
+    m, n, kk, strides, batch, steps = layout(a, b, out._strides)
+    gemm.product(
+        out._ptr, a._ptr, b._ptr, m, n, kk, *strides, dtypes, batch, steps,
+        0 if bias is None else bias._ptr, epilogue, accumulate,
+    )  # fmt: skip
+
+
+def layout(a, b, so: tuple) -> tuple:
+    """(m, n, k, strides of each matrix, batch, steps of the batch) of a product with the result's strides."""
+    sa, sb, steps, batch = a._strides, b._strides, NO_STEPS, 1
     if len(so) == 2:
         m, kk = a._shape
     else:
@@ -41,10 +54,40 @@ def launch(a, b, out, dtypes, bias=None, epilogue: str = "", accumulate: bool = 
         if batch != 1:
             steps = sa[0], sb[0], so[0]
         sa, sb, so = sa[1:], sb[1:], so[1:]
-    gemm.product(
-        out._ptr, a._ptr, b._ptr, m, b._shape[-1], kk, sa, sb, so, dtypes, batch, steps,
-        0 if bias is None else bias._ptr, epilogue, accumulate,
-    )  # fmt: skip
+    return m, b._shape[-1], kk, (sa, sb, so), batch, steps
+
+
+def product_call(a, b, dims: tuple, first: int = 0, biased: bool = False) -> Callable:
+    """call(*tensors) -> a @ b of this geometry, a and b being tensors `first` and first + 1; biased: plus tensor 0, per column."""
+    d, empty = a._dtype, a._numel == 0 or 0 in dims
+    if empty or d not in PLAIN:
+
+        def general(*tensors):
+            y = hooks.empty(dims, d)
+            multiply(*tensors[first:], y, *((tensors[0], "column") if biased else ()))
+            return y
+
+        return general
+    geometry = hooks.dense(dims, d)
+    m, n, kk, strides, batch, steps = layout(a, b, geometry[2])
+    p = gemm.plan(m, n, kk, *strides, PLAIN[d], batch, steps, "column" if biased else "", False, get_num_threads())
+    launches, rooms = steps_of(p, m, n, d, first, calls.operand(0) if biased else None)
+    return calls.bind((geometry,), first + 2, 0, launches, rooms)
+
+
+def steps_of(p: gemm.Plan, m: int, n: int, d, first: int, bias: calls.Place | None) -> tuple:
+    """(launches, rooms) of a product's plan, its matrices being tensors `first` and first + 1: what gemm.product does."""
+    c, a, b = calls.out(), calls.operand(first + p.swap), calls.operand(first + 1 - p.swap)
+    rooms = (p.scratch,) if p.scratch else ()
+    scratch = tuple(map(calls.room, range(len(rooms))))
+    if not p.parts:
+        return [(p.kernel, p.extent, p.grain, (c, a, b, *scratch, bias or c, *p.args))], rooms
+    part = calls.room(len(rooms))
+    launches = [
+        (p.kernel, p.extent, p.grain, (part, a, b, *scratch, part, *p.args)),
+        (p.gather, m, 1 + 16384 // (n * p.parts), (c, part, bias or c, *p.gather_args)),
+    ]
+    return launches, (*rooms, p.gather_args[-1] * p.parts * gemm.accumulator(d).itemsize)
 
 
 def multiply_wider(a, b, out, bias, epilogue: str, accumulate: bool) -> None:
@@ -92,6 +135,7 @@ def check_pair(name: str, a, b, dims: tuple[int, int]) -> None:
 
 
 @op(KERNEL)
+@by_geometry
 def mm(input, mat2):
     """input @ mat2 for matrices.
 
@@ -104,9 +148,7 @@ def mm(input, mat2):
     (m, k), (k2, n) = input._shape, mat2._shape
     if k != k2:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {k2}x{n})")
-    out = hooks.empty((m, n), input._dtype)
-    multiply(input, mat2, out)
-    return out
+    return product_call(input, mat2, (m, n))
 
 
 def product_as(a, b, strides):
@@ -129,6 +171,7 @@ def transposed(t):
 
 
 @op(KERNEL)
+@by_geometry
 def bmm(input, mat2):
     """Batched matrix product.
 
@@ -143,9 +186,7 @@ def bmm(input, mat2):
         raise RuntimeError(
             f"Expected size for first two dimensions of batch2 tensor to be: [{b}, {k}] but got: [{b2}, {k2}]."
         )
-    out = hooks.empty((b, m, n), input._dtype)
-    multiply(input, mat2, out)
-    return out
+    return product_call(input, mat2, (b, m, n))
 
 
 bmm.derivative(
@@ -278,6 +319,21 @@ def matmul(input, other):
     return bmm(x, y).reshape(*lead, m, n)
 
 
+def quick_form(otherwise: Callable) -> Callable:
+    """The operator: two matrices at once, all else otherwise."""
+    of_matrices = mm.record
+
+    def quick(x, y):
+        if x.__class__ in TENSORS and y.__class__ in TENSORS and len(x._shape) == 2 and len(y._shape) == 2:
+            return of_matrices.quick(x, y)
+        return otherwise(x, y)
+
+    return quick
+
+
+matmul.record.quick_form = quick_form
+
+
 def plus_product(name: str, input, product, beta, alpha):
     """beta * input + alpha * product, by the definition."""
     if alpha != 1:
@@ -288,6 +344,7 @@ def plus_product(name: str, input, product, beta, alpha):
 
 
 @op(KERNEL, inplace=True)
+@by_geometry
 def addmm(input, mat1, mat2, *, beta=1, alpha=1):
     """beta * input + alpha * (mat1 @ mat2).
 
@@ -300,11 +357,16 @@ def addmm(input, mat1, mat2, *, beta=1, alpha=1):
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {k2}x{n})")
     if input._dtype is not mat1._dtype:
         raise RuntimeError(f"self and mat2 must have the same dtype, but got {input._dtype} and {mat2._dtype}")
-    out = hooks.empty((m, n), mat1._dtype)
     if beta == 1 and alpha == 1 and k and tuple(input._shape) == (n,) and input._strides == (1,) and \
             input._dtype in (dt.float32, dt.float64):  # fmt: skip
-        multiply(mat1, mat2, out, bias=input, epilogue="column")
-        return out
+        return product_call(mat1, mat2, (m, n), first=1, biased=True)
+    return lambda input, mat1, mat2: addmm_steps(input, mat1, mat2, beta, alpha)
+
+
+def addmm_steps(input, mat1, mat2, beta, alpha):
+    """addmm by a product and sums."""
+    m, n = mat1._shape[0], mat2._shape[1]
+    out = hooks.empty((m, n), mat1._dtype)
     if beta != 0:
         S.broadcast_shapes("addmm", tuple(input._shape), (m, n))
         copy_elements(out, input if beta == 1 else input * beta)

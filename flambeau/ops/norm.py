@@ -7,7 +7,9 @@ import math
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ops import norm_kernels as K
+from flambeau.ops.by_geometry import by_geometry
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
+from flambeau.runtime import calls
 
 F = {"function": False, "method": False, "functional": True}
 WORK = 16384
@@ -235,23 +237,59 @@ def scale_shift(x, scale, shift):
 
 
 @op(KERNEL, function=False, method=False, node="NativeBatchNormBackward0")
+@by_geometry
 def batch_norm_stats(input, weight, bias, mean, var, training, eps):
-    """(y, mean, rstd): normalised by the batch's statistics (training) or the given ones."""
+    """(y, rstd): normalised by the batch's statistics (training) or the given ones."""
+    d, affine = stat_dtype(input._dtype), [t for t in (weight, bias) if t is not None]
+    if planes(input) is None or not input._numel or any(t._dtype is not d or not t._dense for t in (*affine, mean, var)):
+        return lambda *tensors: batch_norm_steps(*unpacked(tensors, weight, bias), eps)
+    n, c, length, xs = planes(input)
+    strides = input._strides if S.is_dense(tuple(input._shape), input._strides) else S.contiguous_strides(input._shape)
+    y = hooks.geometry(input._shape, strides, input._dtype)
+    ys = planes(Lying(input._shape, strides))[3]
+    out, rstd, scale, shift = calls.out(0), calls.out(1), calls.room(0), calls.room(1)
+    k = len(affine) + 1
+    m, v = calls.operand(k), calls.operand(k + 1)
+    w = m if weight is None else calls.operand(1)
+    b = m if bias is None else calls.operand(k - 1)
+    scales = K.channel_scale((d,) * 7, weight=weight is not None, bias=bias is not None)
+    apply = K.channel_apply((input._dtype, input._dtype, d, d), unit=xs[2] == ys[2] == 1)
+    launches = [
+        (scales, c, WORK, (scale, shift, rstd, m, v, w, b, float(eps))),
+        (apply, n * c, max(1, WORK // length), (out, calls.operand(0), scale, shift, c, length, *xs, *ys)),
+    ]
+    return calls.bind((y, hooks.dense((c,), d)), k + 2, 0, launches, (c * d.itemsize,) * 2)
+
+
+class Lying:
+    """Something that lies in memory like this."""
+
+    def __init__(self, shape, strides):
+        self._shape, self._strides = shape, strides
+
+
+def unpacked(tensors, weight, bias):
+    """(input, weight or None, bias or None, mean, var) of those among them that are tensors."""
+    x, *rest = tensors
+    return x, None if weight is None else rest.pop(0), None if bias is None else rest.pop(0), *rest
+
+
+def batch_norm_steps(input, weight, bias, mean, var, eps):
+    """batch_norm_stats step by step, for any layout and dtypes."""
     x = input if planes(input) is not None else input.contiguous()
     d = stat_dtype(x._dtype)
     rstd = (var.to(d) + eps).rsqrt()
     scale = rstd if weight is None else rstd * weight
     shift = -mean * scale if bias is None else bias - mean * scale
-    y = scale_shift(x, scale.to(d), shift.to(d)) if x._numel else x.clone()
-    return y, mean, rstd
+    return scale_shift(x, scale.to(d), shift.to(d)) if x._numel else x.clone(), rstd
 
 
 @batch_norm_stats.vjp("input", "weight", "bias")
-def _(gs, input, weight, bias, mean, training, eps, result2, needs):
+def _(gs, input, weight, bias, mean, training, eps, result1, needs):
     g = gs[0]
     if g.requires_grad or hooks.recording():
-        return batch_norm_graph(g, input, weight, bias, mean, result2, training, eps, needs)
-    return batch_norm_backward(g, input, weight, mean, result2, training, needs)
+        return batch_norm_graph(g, input, weight, bias, mean, result1, training, eps, needs)
+    return batch_norm_backward(g, input, weight, mean, result1, training, needs)
 
 
 def batch_norm_backward(g, input, weight, mean, rstd, training: bool, needs):
@@ -341,9 +379,9 @@ def check_channels(name: str, input, *params) -> None:
     if len(input._shape) < 2:
         raise RuntimeError(f"{name}: expected input with at least 2 dims (n, c, ...), got {list(input._shape)}")
     c = input._shape[1]
-    names = ("running_mean", "running_var", "weight", "bias")
-    for what, t in zip(names, params, strict=True):
+    for i, t in enumerate(params):
         if t is not None and t._numel != c:
+            what = ("running_mean", "running_var", "weight", "bias")[i]
             raise RuntimeError(f"{what} should contain {c} elements not {t._numel}")
     if not input._dtype.is_floating_point:
         raise NotImplementedError(f"{name}: dtype {input._dtype} is not supported; use a floating dtype")

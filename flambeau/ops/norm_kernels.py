@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Float, Int, Ptr, kernel
+from flambeau.ops.unary import rsqrt
 
 
 @kernel
@@ -148,6 +149,17 @@ def channel_stats(k, mean: Ptr, var: Ptr, x: Ptr, images: Int, length: Int, xn: 
                 square.update(v * v)
         mean[c] = m
         var[c] = square.value / count
+
+
+@kernel
+def channel_scale(k, scale: Ptr, shift: Ptr, rstd: Ptr, mean: Ptr, var: Ptr, w: Ptr, b: Ptr, eps: Float, *, weight: bool,
+                  bias: bool):  # fmt: skip
+    """rstd = 1 / sqrt(var + eps); scale = rstd w, shift = b - mean scale: normalising is x * scale + shift."""
+    d = rstd.dtype
+    with k.parallel(vector=True) as c:
+        r = rsqrt(var[c] + E.cast(eps, d))
+        a = r * w[c] if weight else r
+        rstd[c], scale[c], shift[c] = r, a, b[c] - mean[c] * a if bias else -mean[c] * a
 
 
 @kernel

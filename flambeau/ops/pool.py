@@ -9,9 +9,9 @@ from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ir.kernel import compute_dtype
 from flambeau.ops import pool_kernels as K
-from flambeau.ops.create import zeroed
+from flambeau.ops.by_geometry import by_geometry
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
-from flambeau.runtime import memory
+from flambeau.runtime import calls, memory
 from flambeau.runtime.threads import get_num_threads
 
 F = {"function": False, "method": False, "functional": True}
@@ -52,7 +52,8 @@ def out_size(n: int, k: int, stride: int, pad: int, dilation: int, ceil: bool) -
 
 def window(name: str, input, dims: int, *arguments):
     """(kernel, stride, padding, dilation, output sizes), all checked."""
-    arguments = tuple([tuple(a) if a.__class__ is list else a for a in arguments])
+    if list in map(type, arguments):
+        arguments = tuple([tuple(a) if a.__class__ is list else a for a in arguments])
     return window_of(name, tuple(input._shape), dims, *arguments)
 
 
@@ -87,18 +88,20 @@ def window_of(name: str, shape: tuple, dims: int, kernel_size, stride, padding, 
 
 
 # max ----------------------------------------------------------------------------------------------
+@by_geometry
 def max_forward(input, dims: int, k, s, p, d, out, indices: bool):
-    x = input.contiguous()
-    y = hooks.empty((*x._shape[:-dims], *out), x._dtype)
-    where = hooks.empty(y._shape if indices else (0,), dt.int64)
-    if y._numel:
-        clear, extent, grain, walk = max_walk(tuple(x._shape), dims, k, s, p, d, out)
-        kernel = K.max_pool((y._dtype, dt.int64, x._dtype), indices=indices, clear=clear)
-        kernel(extent, grain, y._ptr, where._ptr, x._ptr, *walk)
-    return y, where
+    """Maxima of windows, and with `indices` their positions."""
+    shape, e = (*input._shape[:-dims], *out), input._dtype
+    outs = (hooks.dense(shape, e), hooks.dense(shape, dt.int64)) if indices else (hooks.dense(shape, e),)
+    launches = []
+    if 0 not in shape:
+        clear, extent, grain, walk = max_walk(tuple(input._shape), dims, k, s, p, d, out)
+        kernel = K.max_pool((e, dt.int64, e), indices=indices, clear=clear)
+        launches = [(kernel, extent, grain, (calls.out(), calls.out(int(indices)), calls.operand(0), *walk))]
+    call = calls.bind(outs, 1, 0, launches)
+    return call if input._dense else lambda x: call(x.contiguous())
 
 
-@functools.lru_cache(maxsize=1024)
 def max_walk(shape: tuple, dims: int, k, s, p, d, out) -> tuple:
     """(no window leaves the input, launch extent, grain, the kernel's sizes)."""
     sizes = shape[-dims:]
@@ -116,15 +119,17 @@ def max_pool_of(input, dims, kernel_size, stride, padding, dilation, out):
 
 
 @op(KERNEL, **HIDDEN)
+@by_geometry
 def max_pool_backward(grad, where, input_shape, dims):
     """grad put (added) at the positions the maxima came from."""
-    gx = zeroed(input_shape, grad._dtype)
+    d, gx = grad._dtype, hooks.dense(tuple(input_shape), grad._dtype)
+    launches = [(memory.fill(), gx[-1], memory.FILL_GRAIN, (calls.out(),))]
     if grad._numel:
-        g, w = grad.contiguous(), where.contiguous()
-        size, count = math.prod(input_shape[-dims:]), math.prod(g._shape[-dims:])
-        k = K.unpool_add((gx._dtype, g._dtype, dt.int64))
-        k(g._numel // count, max(1, WORK // count), gx._ptr, g._ptr, w._ptr, size, count)
-    return gx
+        size, count = math.prod(input_shape[-dims:]), math.prod(grad._shape[-dims:])
+        args = (calls.out(), calls.operand(0), calls.operand(1), size, count)
+        launches.append((K.unpool_add((d, d, dt.int64)), grad._numel // count, max(1, WORK // count), args))
+    call = calls.bind((gx,), 2, 0, launches)
+    return call if grad._dense and where._dense else lambda g, w: call(g.contiguous(), w.contiguous())
 
 
 max_pool_of.derivative(
@@ -144,7 +149,7 @@ def max_pool(name: str, dims: int, input, kernel_size, stride, padding, dilation
     """max_poolNd and max_poolNd_with_indices."""
     k, s, p, d, out = window(name, input, dims, kernel_size, stride, padding, dilation, ceil_mode)
     if not return_indices and not (hooks.recording() and input._requires_grad):
-        return max_forward(input, dims, k, s, p, d, out, False)[0]
+        return max_forward(input, dims, k, s, p, d, out, False)
     y, where = max_pool_of(input, dims, k, s, p, d, out)
     return (y, where) if return_indices else y
 

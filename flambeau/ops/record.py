@@ -48,6 +48,7 @@ class Hooks:
     make: Callable = None  # type: ignore[assignment]  # make(storage, offset, shape, strides, dtype) -> Tensor
     empty: Callable = None  # type: ignore[assignment]  # empty(shape, dtype, device=None) -> Tensor
     record: Callable = None  # type: ignore[assignment]  # record(op, result, values): attach a graph node
+    recorder: Callable = None  # type: ignore[assignment]  # recorder(op): a builtin note(result, *values), if there are builtins
     inplace: Callable = None  # type: ignore[assignment]  # inplace(op, fn, values): run with in-place bookkeeping
     sparse_form: Callable = None  # type: ignore[assignment]  # sparse_form(op, args, kwargs): the op of sparse tensors
     watched = False  # True once any thread has used anomaly mode or saved-tensor hooks: look at `state` for them
@@ -106,6 +107,7 @@ class Op:
         self.diff_index: tuple[int, ...] = ()
         self.node_class: type | None = None
         self.recipes: dict = {}  # autograd.saving's, by which inputs need gradients
+        self.known: dict = {}  # of these, what the builtin that records them needs to know
         self.call: Callable = fn
         camel = "".join(w[:1].upper() + w[1:] for w in self.name.split("_"))
         self.node_name = options.get("node") or f"{camel}Backward0"
@@ -137,6 +139,19 @@ class Op:
             return fn
 
         return set_rule
+
+    def note(self, result, *values):
+        """result, with its history if this thread records and one of the values asks for that; by a builtin, once there is one."""
+        builtin = hooks.recorder(self)
+        if builtin is not None:
+            self.note = builtin  # type: ignore[method-assign]
+        return self.note_here(result, *values)
+
+    def note_here(self, result, *values):
+        """`note` in Python."""
+        if state.grad and requires_grad(self, values, {}):
+            return hooks.record(self, result, self.bind(values, {}))
+        return result
 
     def invoke(self, values):
         """Call the body with values in the parameters' order."""
@@ -268,6 +283,10 @@ def kernel_dispatcher(op: Op) -> Callable:
             result = hooks.sparse_form(op, args, kwargs)
         return result if out is None else write_out(op, result, out)
 
+    if hasattr(fn, "known"):
+        from flambeau.ops import by_geometry
+
+        return by_geometry.dispatcher(op, call)
     return call
 
 
@@ -300,40 +319,35 @@ def composite_dispatcher(op: Op) -> Callable:
 def view_dispatcher(op: Op) -> Callable:
     """VIEW ops: the body's result(s) alias the first argument; the recorder ties them to their base.
 
-    A body whose answer is a function of its input's geometry and of integers (`geometric`) is run once for each.
+    A body whose answer is a function of its input's geometry and of integers (`geometric`) is run once for each: what is
+    known of it is how its answer lies.
     """
+    from flambeau.ops import by_geometry
+
     fn = op.fn
     geometric = op.option("geometric", True)
     known: dict = {}
 
-    def call(*args, **kwargs):
+    def slow(*args, **kwargs):
         if kwargs or not args or args[0].__class__ not in TENSORS:
             kwargs = respell(op, kwargs)
             try:
                 return hooks.view(op, fn(*args, **kwargs), op.bind(args, kwargs))
             except SparseOperand:
                 return hooks.sparse_form(op, args, kwargs)
-        x, *rest = args
-        for v in rest:
-            if v.__class__ is not int and v.__class__ is not tuple:
-                return hooks.view(op, fn(*args), op.bind(args, kwargs))
-        key = (x._dtype, x._shape, x._strides, *rest)
+        x = args[0]
+        key = by_geometry.key_of(args) if geometric else None
         found = known.get(key)
         if found is not None:
-            y = hooks.alias(x, found)
-            return hooks.record(op, y, op.bind(args, kwargs)) if x._requires_grad and state.grad and op.diff_index else y
+            return op.note(hooks.alias(x, found), *args)
         y = fn(*args)
-        if geometric and y.__class__ is hooks.Tensor and y._dtype is x._dtype and y._storage is x._storage:
-            if len(known) >= MAX_VIEWS:
+        if key is not None and y.__class__ is hooks.Tensor and y._dtype is x._dtype and y._storage is x._storage:
+            if len(known) >= by_geometry.MAX_CALLS:
                 known.clear()
             known[key] = y._numel, y._shape, y._strides, y._dense, y._offset - x._offset, y._ptr - x._ptr
         return hooks.view(op, y, op.bind(args, kwargs))
 
-    call.known = known
-    return call
-
-
-MAX_VIEWS = 2048  # geometries a view op remembers; then it starts again
+    return by_geometry.quickened(op, known, slow)
 
 
 def write_out(op: Op, result, out):

@@ -10,12 +10,14 @@ from __future__ import annotations
 import builtins
 import functools
 import math
+from collections.abc import Callable
 
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
+from flambeau.ops.by_geometry import by_geometry
 from flambeau.ops.elementwise import SCALAR_NAMES
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
-from flambeau.ops.reduce_plan import accumulator, fold, reduced_shape
+from flambeau.ops.reduce_plan import accumulator, fold, fold_call, reduced_shape
 
 
 # dims and shapes ----------------------------------------------------------------------------------
@@ -37,8 +39,11 @@ def spread(g, shape, dims, keepdim):
     return g.expand(shape)
 
 
-def reduction(name: str, node: str):
-    """Decorator: two KERNEL records of fn(input, dims, keepdim, ...): name_all (node 0) and name_over (node 1)."""
+def reduction(name: str, node: str, known: Callable = lambda body: body):
+    """Decorator: two KERNEL records of fn(input, dims, keepdim, ...): name_all (node 0) and name_over (node 1).
+
+    known: by_geometry, where fn says what is to be done instead of doing it.
+    """
 
     def make(fn):
         out = []
@@ -50,7 +55,7 @@ def reduction(name: str, node: str):
             body.__name__ = body.__qualname__ = f"{name}_{suffix}"
             body.__doc__ = fn.__doc__
             body.__signature__ = SIGNATURE
-            out.append(op(KERNEL, function=False, method=False, node=f"{node}Backward{label}")(body))
+            out.append(op(KERNEL, function=False, method=False, node=f"{node}Backward{label}")(known(body)))
         return tuple(out)
 
     return make
@@ -83,17 +88,21 @@ def complex_parts(x, dims, keepdim, fn):
 
 
 # sums ---------------------------------------------------------------------------------------------
-@reduction("sum", "Sum")
+@reduction("sum", "Sum", by_geometry)
 def sum_pair(input, dims, keepdim, dtype):
     """The sum over dims."""
-    x = input
-    if dtype is not None and dtype is not x._dtype and (dtype.is_complex or x._dtype.is_complex):
-        x = x.to(dtype)
-    d = dtype or (x._dtype if x._dtype.kind in "fc" else dt.int64)
-    if x._dtype.is_complex:
-        return complex_parts(x, dims, keepdim, lambda r, ds, kd: fold(r, ds, kd, "add", out=r._dtype))
+    d = dtype or (input._dtype if input._dtype.kind in "fc" else dt.int64)
+    if d.is_complex or input._dtype.is_complex:
+        return lambda x: complex_sum(x.to(d), dims, keepdim)
     acc = accumulator(d) if d.is_floating_point else dt.int64
-    return fold(x, dims, keepdim, "add", acc=acc, out=d)
+    return fold_call(input, dims, keepdim, "add", acc=acc, out=d)
+
+
+def complex_sum(x, dims, keepdim):
+    """The sum over dims of what may be complex."""
+    if not x._dtype.is_complex:
+        return fold(x, dims, keepdim, "add", acc=accumulator(x._dtype) if x._dtype.is_floating_point else dt.int64, out=x._dtype)
+    return complex_parts(x, dims, keepdim, lambda r, ds, kd: fold(r, ds, kd, "add", out=r._dtype))
 
 
 for _op in sum_pair:
@@ -147,7 +156,7 @@ def added_dims(have: tuple, shape: tuple) -> tuple[int, tuple[int, ...]]:
     return lead, (*range(lead), *[d for d in range(lead, len(have)) if shape[d - lead] == 1 and have[d] != 1])
 
 
-@reduction("mean", "Mean")
+@reduction("mean", "Mean", by_geometry)
 def mean_pair(input, dims, keepdim, dtype):
     """The mean over dims."""
     d = dtype or input._dtype
@@ -157,12 +166,11 @@ def mean_pair(input, dims, keepdim, dtype):
             f"mean(): could not infer output dtype. {what} dtype must be either a floating point or complex dtype. "
             f"Got: {SCALAR_NAMES[d.name]}"
         )
-    x = input.to(d) if d.is_complex and input._dtype is not d else input
-    n = math.prod([x._shape[i] for i in dims])
+    n = math.prod([input._shape[i] for i in dims])
     if d.is_complex:
-        return complex_parts(x, dims, keepdim, lambda r, ds, kd: fold(
+        return lambda x: complex_parts(x.to(d), dims, keepdim, lambda r, ds, kd: fold(
             r, ds, kd, "add", finish="divide", scale=float(n), out=r._dtype))  # fmt: skip
-    return fold(x, dims, keepdim, "add", finish="divide", scale=float(n), acc=accumulator(d), out=d)
+    return fold_call(input, dims, keepdim, "add", finish="divide", scale=float(n), acc=accumulator(d), out=d)
 
 
 def mean_grad(g, input_shape, input_dtype, dims, keepdim):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from flambeau.core import dtypes as dt
 from flambeau.ops import reduce_kernels as K
 from flambeau.ops.record import hooks
+from flambeau.runtime import calls
 
 WORK = 32768  # elements a thread, or one part of a split reduction, should at least have
 WIDTH = 64  # columns per task
@@ -139,6 +141,22 @@ def fold(x, dims, keepdim, how: str, *, prepare="plain", finish="plain", acc=Non
     if plan.last is not None:
         plan.last(plan.last_sizes[-2], 8, y._ptr, total._ptr, total._ptr, p, scale, *plan.last_sizes)
     return y
+
+
+def fold_call(x, dims, keepdim, how: str, *, prepare="plain", finish="plain", acc=None, out=None, p=0.0, scale=1.0) -> Callable:
+    """call(x): `fold` for tensors of x's geometry."""
+    acc = acc or accumulator(x._dtype)
+    out = out or acc
+    plan = planned(x._shape, x._strides, tuple(dims), keepdim, x._dtype, None, how, prepare, finish, acc, out, False)
+    if plan.order is not None or 0 in plan.shape:
+        return lambda x: fold(x, dims, keepdim, how, prepare=prepare, finish=finish, acc=acc, out=out, p=p, scale=scale)
+    y, m = calls.out(), calls.operand(0)
+    total, rooms, launches = y, (), []
+    if plan.last is not None:
+        total, rooms = calls.room(), (math.prod(plan.partial) * acc.itemsize,)
+        launches = [(plan.last, plan.last_sizes[-2], 8, (y, total, total, p, scale, *plan.last_sizes))]
+    launches.insert(0, (plan.kernel, plan.extent, plan.grain, (total, m, m, p, scale, *plan.sizes)))
+    return calls.bind((hooks.dense(plan.shape, out),), 1, 0, launches, rooms)
 
 
 def accumulator(d):

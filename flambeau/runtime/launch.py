@@ -10,18 +10,19 @@
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from flambeau.runtime import jit, threads, threads_worker
+from flambeau.runtime.locks import ForkSafeLock
 
 __all__ = ["MAX_ARGS", "bind"]
 
 MAX_ARGS = 128
 
-_METH_FASTCALL = 0x80
+METH_FASTCALL = 0x80
 
 
-class _MethodDef(ctypes.Structure):
+class MethodDef(ctypes.Structure):
     _fields_ = [
         ("name", ctypes.c_char_p),
         ("method", ctypes.c_void_p),
@@ -31,6 +32,8 @@ class _MethodDef(ctypes.Structure):
 
 
 _definition = None  # kept for ever: every builtin points to it
+_lock = ForkSafeLock()
+at_start: list[Callable[[], None]] = []  # what else is to be made when machine code is first used
 
 
 def bind(address: int) -> Callable[..., None]:
@@ -44,28 +47,37 @@ def bind(address: int) -> Callable[..., None]:
     if not isinstance(address, int) or address <= 0:
         raise ValueError(f"bind(address): expected a function's address, got {address!r}")
     if _definition is None:
-        _definition = _define()
-    return _new_builtin(ctypes.addressof(_definition), address, None)
+        with _lock:
+            if _definition is None:
+                _definition = _define()
+                for start in at_start:
+                    start()
+    return new_builtin(ctypes.addressof(_definition), address, None)
 
 
-_new_builtin = ctypes.PYFUNCTYPE(
+new_builtin = ctypes.PYFUNCTYPE(
     ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p
 )(("PyCFunction_NewEx", ctypes.pythonapi))
 
 
 def _define():
+    prepare()
+    address = jit.compile(trampoline(type_offset()), "flambeau_launch")
+    doc = b"kernel(extent, grain, *args)\n--\n\nRun a compiled kernel over [0, extent)."
+    return MethodDef(b"kernel", address, METH_FASTCALL, doc)
+
+
+def prepare(functions: Iterable[str] = (), objects: dict | None = None) -> None:
+    """Let machine code use CPython's functions by name: those of a launch, and more."""
     threads.prepare()
-    for name in _API:
+    for name in (*_API, *functions):
         function = getattr(ctypes.pythonapi, name)
         jit.register_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
-    for name, thing in _OBJECTS.items():
+    for name, thing in {**_OBJECTS, **(objects or {})}.items():
         jit.register_symbol(name, id(thing))
-    address = jit.compile(_trampoline(_type_offset()), "flambeau_launch")
-    doc = b"kernel(extent, grain, *args)\n--\n\nRun a compiled kernel over [0, extent)."
-    return _MethodDef(b"kernel", address, _METH_FASTCALL, doc)
 
 
-def _type_offset():
+def type_offset():
     """Where an object keeps its type, or None where that cannot be told from two samples."""
     word = ctypes.sizeof(ctypes.c_void_p)
     for offset in range(0, min(sys.getsizeof(1.0), sys.getsizeof(1)) - word + 1, word):
@@ -94,8 +106,8 @@ _API = (
 _OBJECTS = {"flambeau_None": None, "flambeau_float": float, "flambeau_TypeError": TypeError}
 
 
-def _trampoline(type_offset):
-    """IR of the builtin's function; floats are told by their type where its place is known."""
+def common(type_offset) -> str:
+    """IR of what builtins share: `convert` an object, `run` a kernel; floats are told by their type where that is known."""
     if type_offset is None:
         tell = "  br label %integer"
     else:
@@ -108,8 +120,6 @@ def _trampoline(type_offset):
 @flambeau_float = external global i8
 @flambeau_TypeError = external global i8
 @flambeau_pool = external global i8
-@few = private constant [50 x i8] c"a kernel takes (extent, grain, *args): too few...\\00"
-@many = private constant [50 x i8] c"a kernel takes (extent, grain, *args): over {MAX_ARGS:5}\\00"
 
 declare void @PyErr_Clear()
 declare i32 @PyErr_ExceptionMatches(ptr)
@@ -157,6 +167,46 @@ good:
 bad:
   ret i1 false
 }}
+
+define internal void @run(ptr %body, ptr %args, i64 %extent, i64 %grain) {{
+entry:
+  %work = icmp sgt i64 %extent, 0
+  br i1 %work, label %choose, label %done
+choose:
+  %small = icmp sle i64 %extent, %grain
+  br i1 %small, label %here, label %large
+here:
+  call void %body(ptr %args, i64 0, i64 %extent, i64 0)
+  br label %done
+large:
+  %alone = icmp slt i64 %grain, 0
+  br i1 %alone, label %released, label %ask
+released:
+  %state0 = call ptr @PyEval_SaveThread()
+  call void %body(ptr %args, i64 0, i64 %extent, i64 0)
+  call void @PyEval_RestoreThread(ptr %state0)
+  br label %done
+ask:
+  %threads_at = getelementptr i8, ptr @flambeau_pool, i64 {threads_worker.THREADS}
+  %threads = load atomic i32, ptr %threads_at monotonic, align 4
+  %several = icmp sgt i32 %threads, 1
+  br i1 %several, label %parallel, label %here
+parallel:
+  %state = call ptr @PyEval_SaveThread()
+  call void @flambeau_parallel_for(ptr %body, ptr %args, i64 %extent, i64 %grain)
+  call void @PyEval_RestoreThread(ptr %state)
+  br label %done
+done:
+  ret void
+}}
+"""
+
+
+def trampoline(type_offset) -> str:
+    """IR of the builtin's function."""
+    return common(type_offset) + f"""
+@few = private constant [50 x i8] c"a kernel takes (extent, grain, *args): too few...\\00"
+@many = private constant [50 x i8] c"a kernel takes (extent, grain, *args): over {MAX_ARGS:5}\\00"
 
 define internal i1 @whole(ptr %object, ptr %slot) {{
   %value = call i64 @PyLong_AsLongLong(ptr %object)
@@ -207,33 +257,7 @@ run:
   %grain = load i64, ptr %slot1
   %args = getelementptr i64, ptr %slots, i64 2
   %body = call ptr @PyLong_AsVoidPtr(ptr %self)
-  %work = icmp sgt i64 %extent, 0
-  br i1 %work, label %choose, label %done
-choose:
-  %small = icmp sle i64 %extent, %grain
-  br i1 %small, label %here, label %large
-here:
-  call void %body(ptr %args, i64 0, i64 %extent, i64 0)
-  br label %done
-large:
-  %alone = icmp slt i64 %grain, 0
-  br i1 %alone, label %released, label %ask
-released:
-  %state0 = call ptr @PyEval_SaveThread()
-  call void %body(ptr %args, i64 0, i64 %extent, i64 0)
-  call void @PyEval_RestoreThread(ptr %state0)
-  br label %done
-ask:
-  %threads_at = getelementptr i8, ptr @flambeau_pool, i64 {threads_worker.THREADS}
-  %threads = load atomic i32, ptr %threads_at monotonic, align 4
-  %several = icmp sgt i32 %threads, 1
-  br i1 %several, label %parallel, label %here
-parallel:
-  %state = call ptr @PyEval_SaveThread()
-  call void @flambeau_parallel_for(ptr %body, ptr %args, i64 %extent, i64 %grain)
-  call void @PyEval_RestoreThread(ptr %state)
-  br label %done
-done:
+  call void @run(ptr %body, ptr %args, i64 %extent, i64 %grain)
   call void @Py_IncRef(ptr @flambeau_None)
   ret ptr @flambeau_None
 too_few:

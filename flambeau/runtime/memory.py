@@ -3,6 +3,8 @@
 Sizes, bins and what happens when memory runs out are the allocator's.
 """
 
+import ctypes
+
 from flambeau.runtime.allocator import (
     ALIGNMENT,
     LARGEST,
@@ -29,8 +31,9 @@ __all__ = [
 ]
 
 _allocator = Allocator(config.memory_limit)
+most = ctypes.c_int64(SMALL)  # bytes up to which the builtins of runtime.calls serve requests themselves; -1: none
 _fill = None  # the kernel that writes zeros, once compiled
-_FILL_GRAIN = 1 << 20
+FILL_GRAIN = 1 << 20
 
 
 class Storage:
@@ -77,9 +80,13 @@ def allocate(nbytes: int) -> Storage:
     return _make(nbytes, *_allocator.large(nbytes))
 
 
+def serve(nbytes: int) -> Storage:
+    """`allocate`, whatever it is now: for the builtins, which ask where a bin is empty and for what is large."""
+    return allocate(nbytes)
+
+
 def zeroed(nbytes: int) -> Storage:
     """As `allocate`, filled with zeros; memory fresh from the system is zero already."""
-    global _fill
     if nbytes <= SMALL:
         storage = allocate(nbytes)
     else:
@@ -87,10 +94,16 @@ def zeroed(nbytes: int) -> Storage:
         storage = _make(nbytes, *parts)
         if parts[3]:
             return storage
+    fill()(nbytes, FILL_GRAIN, storage.ptr)
+    return storage
+
+
+def fill():
+    """The kernel that writes zeros: fill()(bytes, grain, address)."""
+    global _fill
     if _fill is None:
         _fill = _fill_kernel()
-    _fill(nbytes, _FILL_GRAIN, storage.ptr)
-    return storage
+    return _fill
 
 
 def from_external(ptr: int, nbytes: int, owner: object) -> Storage:
@@ -172,3 +185,8 @@ def _build_table():
 
 
 _table = _build_table()
+
+
+def blocks() -> list[tuple]:
+    """(pop, push) for each number of 64-byte lines up to 64 KiB."""
+    return _table

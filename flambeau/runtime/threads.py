@@ -15,6 +15,7 @@ __all__ = ["get_num_threads", "prepare", "set_num_threads", "workers_alive"]
 
 _pool = None  # the native pool, once loaded
 _wanted = config.num_threads
+at_change: list = []  # functions that forget what was planned for another number of threads
 
 
 class _Pool:
@@ -73,6 +74,8 @@ def set_num_threads(count: int) -> None:
     if count <= 0:
         raise RuntimeError("set_num_threads expects a positive integer")
     _wanted = min(count, threads_worker.MAX_THREADS)
+    for forget in at_change:
+        forget()
     if _pool is not None:
         _pool.threads.value = _wanted
 

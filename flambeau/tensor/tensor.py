@@ -17,8 +17,9 @@ from flambeau.core import shapes as S
 from flambeau.core.device import device as Device
 from flambeau.core.device import strided
 from flambeau.core.size import Size
+from flambeau.ops import by_geometry
 from flambeau.ops.record import TENSORS, hooks, state
-from flambeau.runtime import memory
+from flambeau.runtime import calls, launch, memory
 
 
 class Tensor:
@@ -533,6 +534,18 @@ def fresh(geometry: tuple, take=None):
     return t
 
 
+def quicken() -> None:
+    """From the first kernel on, such things are done by builtins."""
+    global alias, fresh
+    made = calls.install(Tensor, max(TENSORS, key=lambda cls: len(cls.__mro__)), graph.OpNode, graph.Recipe, graph.FREED)
+    if made:
+        by_geometry.quicken()
+        alias, fresh = hooks.alias, hooks.fresh = made["alias"], made["fresh"]
+        Tensor._alias, Tensor.item = made["plain"], made["number"]  # type: ignore[method-assign]
+
+
+calls.fresh = fresh
+launch.at_start.append(quicken)
 MAX_BYTES = (1 << 63) - 1
 
 
@@ -562,7 +575,7 @@ hooks.Tensor = Tensor
 TENSORS.add(Tensor)
 hooks.make, hooks.like, hooks.empty, hooks.empty_strided, hooks.Size = make, like, empty, empty_strided, Size
 hooks.geometry, hooks.dense, hooks.fresh, hooks.alias = geometry, dense, fresh, alias
-hooks.record = graph.record
+hooks.record, hooks.recorder = graph.record, graph.recorder
 hooks.Version = Version
 
 __all__ = ["Tensor", "Version", "empty", "empty_strided", "like", "make", "state"]

@@ -61,11 +61,11 @@ def test_floats_arrive_as_their_bits(copy_args):
 
 
 def test_type_offset_unknown_gives_the_same(copy_args):
-    text = launch._trampoline(None).replace("flambeau_launch", "launch_by_api")
+    text = launch.trampoline(None).replace("flambeau_launch", "launch_by_api")
     address = jit.compile(text, "launch_by_api")
-    definition = launch._MethodDef(b"k", address, launch._METH_FASTCALL, None)
+    definition = launch.MethodDef(b"k", address, launch.METH_FASTCALL, None)
     body = jit.compile(COPY_ARGS, "copy_args")
-    kernel = launch._new_builtin(launch.ctypes.addressof(definition), body, None)
+    kernel = launch.new_builtin(launch.ctypes.addressof(definition), body, None)
     values = 3, -1, -1.0, 2.5, True, np.float64(1.5), np.int32(9)
     assert received(kernel, *values) == received(copy_args, *values)
     with pytest.raises(TypeError):

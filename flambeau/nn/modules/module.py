@@ -1,5 +1,6 @@
 """Module: the base of every network. Tree and attributes here; hooks, state and conversion in its mixins."""
 
+import inspect
 from collections import OrderedDict
 
 from flambeau.nn._base import Tensor, typename
@@ -46,6 +47,28 @@ _TABLES = (
     ("_load_state_dict_post_hooks", OrderedDict),
     ("_modules", dict),
 )
+
+_ATTRIBUTES = ("_parameters", "_modules", "_buffers")
+
+
+class _Registered:
+    """Put on a class when `__getattr__` has found a name in a table: the next time the table is asked first.
+
+    Looking in vain for an attribute, as Python does before it calls `__getattr__`, takes longer than a small op. What an
+    instance or a subclass has under the name goes before this, and where the table has no such name, `__getattr__` comes after.
+    """
+
+    __slots__ = ("name", "table")
+
+    def __init__(self, name, table):
+        self.name, self.table = name, table
+
+    def __get__(self, module, cls):
+        try:
+            return module.__dict__[self.table][self.name]
+        except (KeyError, AttributeError):
+            raise AttributeError(f"type object {cls.__name__!r} has no attribute {self.name!r}") from None
+
 
 # The tables themselves, so that a call without hooks looks at four names.
 _FORWARD_PRE, _FORWARD = GLOBAL.forward_pre, GLOBAL.forward
@@ -125,16 +148,11 @@ class Module(HookMixin, StateMixin, ConvertMixin, TreeMixin):
 
     def __getattr__(self, name):
         own = self.__dict__
-        if "_parameters" in own:  # spelt out: a layer's forward comes here for every weight
-            found = own["_parameters"]
-            if name in found:
-                return found[name]
-            found = own["_modules"]
-            if name in found:
-                return found[name]
-            found = own["_buffers"]
-            if name in found:
-                return found[name]
+        for table in _ATTRIBUTES if "_parameters" in own else ():
+            if name in own[table]:
+                if not hasattr(type(self), name):
+                    setattr(type(self), name, _Registered(name, table))
+                return own[table][name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name, value):
@@ -199,7 +217,9 @@ class Module(HookMixin, StateMixin, ConvertMixin, TreeMixin):
         super().__delattr__(name)
 
     def __dir__(self):
-        names = [*dir(type(self)), *self.__dict__]
+        cls = type(self)
+        names = [n for n in dir(cls) if not isinstance(inspect.getattr_static(cls, n, None), _Registered)]
+        names += self.__dict__
         names += [*self._parameters, *self._modules, *self._buffers]
         return sorted(name for name in set(names) if not name[:1].isdigit())
 

@@ -1,0 +1,204 @@
+"""What surrounds a kernel as CPython builtins: tensors made, aliases made, storages ended, whole calls repeated.
+
+A small op costs the interpreter more than the processor: its result alone is twenty attributes, stored one by one. The
+builtins here (machine code: calls_ir.py) do that through CPython's own functions, object.__new__ and list.pop among them.
+Each has a form in Python, in tensor.tensor, runtime.memory and `replay`: that is what it does, and what is used before the
+first kernel, and for good where the layout of an object cannot be told.
+
+    fresh(geometry)     a tensor in memory of its own      alias(x, geometry)   a view of x
+    plain(x)            x without history                  Storage.__del__      the block goes back
+    Size.__getitem__
+    bind(...)           a call: outputs made, scratch taken, kernels launched, outputs returned
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from array import array
+from collections.abc import Callable
+from typing import NamedTuple
+
+from flambeau.core.size import Size
+from flambeau.runtime import calls_backward, calls_ir, calls_record, jit, launch, memory
+
+__all__ = ["Place", "bind", "install", "number", "operand", "out", "room"]
+
+MAX_BASES = calls_ir.MAX_BASES
+fresh: Callable = None  # type: ignore[assignment]  # the Python form, set by tensor.tensor
+found: dict = {}  # the builtins' definitions and what they point to, once `install` has made them
+
+
+# calls --------------------------------------------------------------------------------------------
+class Place(NamedTuple):
+    """An argument that differs from call to call: a number given, or so many bytes into an output, operand or room."""
+
+    kind: str
+    index: int
+    offset: int = 0
+
+    def __add__(self, count):
+        return self._replace(offset=self.offset + count)
+
+
+def out(i: int = 0) -> Place:
+    """The address of an output."""
+    return Place("out", i)
+
+
+def operand(i: int) -> Place:
+    """The address of a tensor the call is given."""
+    return Place("operand", i)
+
+
+def number(i: int) -> Place:
+    """A number the call is given, after the tensors."""
+    return Place("number", i)
+
+
+def room(i: int = 0) -> Place:
+    """The address of scratch memory."""
+    return Place("room", i)
+
+
+def bind(outs: tuple, operands: int, numbers: int, launches: list, rooms: tuple = (), alike: bool = False, keep=None) -> Callable:
+    """call(*tensors, *numbers) -> the output, a tuple of several, or None.
+
+    outs: the geometries of the outputs (tensor.geometry); rooms: bytes of scratch memory; launches: (kernel, extent, grain,
+    arguments), each argument a number or a Place. The number of arguments is checked, and that the tensors are.
+    keep: what must live as long as the call does, such as tables whose addresses are among the numbers.
+    alike: the output, if any, is as operand 0, which is dense, but for its dtype: that is in outs; extents are operand 0's size.
+    """
+    kinds = {"out": 1}
+    kinds["operand"] = 1 + len(outs)
+    kinds["number"] = kinds["operand"] + operands
+    kinds["room"] = kinds["number"] + numbers
+    size = 0 if not alike else outs[0].itemsize if outs else -1
+    words = [len(outs), operands, numbers, len(rooms), len(launches), size, *rooms]
+    for kernel, extent, grain, args in launches:
+        words += getattr(kernel, "__self__", 0) or 0, extent, grain, len(args)
+        for a in args:
+            words += (kinds[a.kind] + a.index, a.offset) if a.__class__ is Place else (0, bits(a))
+    known = "call" in found and all(isinstance(getattr(part[0], "__self__", None), int) for part in launches)
+    if not known or kinds["room"] + len(rooms) > MAX_BASES or any(len(part[3]) > launch.MAX_ARGS for part in launches):
+        return replay(outs, operands, numbers, launches, rooms, alike, keep)
+    table = array("q", words)
+    return new_builtin("call", (table.buffer_info()[0], outs, table, launches, keep))
+
+
+def bits(x) -> int:
+    """A number as a kernel takes it: an int, or the bits of a double."""
+    return x if isinstance(x, int) else struct.unpack("<q", struct.pack("<d", x))[0]
+
+
+def replay(outs: tuple, operands: int, numbers: int, launches: list, rooms: tuple, alike: bool, keep=None) -> Callable:
+    """`bind` in Python."""
+
+    def call(*args):
+        if len(args) != operands + numbers:
+            raise TypeError(f"a call of {operands} tensors and {numbers} numbers was given {len(args)} arguments")
+        x = args[0] if alike else None
+        made = tuple([fresh(g if x is None else like(x, g)) for g in outs])
+        held = [memory.allocate(n) for n in rooms]
+        bases = {
+            "out": [t._ptr for t in made], "operand": [t._ptr for t in args[:operands]], "number": args[operands:],
+            "room": [s.ptr for s in held],
+        }  # fmt: skip
+        for kernel, extent, grain, places in launches:
+            values = [moved(bases[a.kind][a.index], a.offset) if a.__class__ is Place else a for a in places]
+            kernel(extent if x is None else x._numel, grain, *values)
+        return made[0] if len(made) == 1 else made or None
+
+    call.keep = keep  # type: ignore[attr-defined]
+    return call
+
+
+def like(x, dtype) -> tuple:
+    """The geometry of x in another dtype."""
+    return x._numel, x._shape, x._strides, True, dtype, x._numel * dtype.itemsize
+
+
+def moved(base, offset: int):
+    """An address so many bytes further; numbers have no offset."""
+    return base + offset if offset else base
+
+
+# making the builtins ------------------------------------------------------------------------------
+def offset_of(holder, value, size: int) -> int | None:
+    """Where in the first `size` bytes of an object the reference to `value` lies, if that is one place."""
+    word = ctypes.sizeof(ctypes.c_void_p)
+    at = [i for i in range(0, size - word + 1, word) if ctypes.c_void_p.from_address(id(holder) + i).value == id(value)]
+    return at[0] if len(at) == 1 else None
+
+
+def slots_of(sample, names) -> dict:
+    """{slot: its offset in an object}, found by putting something there; None where it is not."""
+    at = {}
+    for name in names:
+        old, marker = getattr(sample, name, sample), object()
+        setattr(sample, name, marker)
+        at[name] = offset_of(sample, marker, type(sample).__basicsize__)
+        delattr(sample, name)
+        if old is not sample:
+            setattr(sample, name, old)
+    return at
+
+
+def install(tensor: type, parameter: type, node: type, recipe: type, freed: object) -> dict:
+    """Make the builtins, for the classes that they know: {name: builtin}; {} where an object's layout cannot be told."""
+    storage = memory.from_external(0, 0, None)
+    layout = slots_of(object.__new__(tensor), calls_ir.TENSOR_SLOTS) | slots_of(storage, calls_ir.STORAGE_SLOTS)
+    layout |= slots_of(object.__new__(node), calls_record.NODE_SLOTS)
+    layout |= slots_of(object.__new__(recipe), calls_backward.RECIPE_SLOTS)
+    marker = object()
+    layout["items"] = offset_of((marker,), marker, tuple.__basicsize__ + tuple.__itemsize__)
+    layout["type"] = launch.type_offset()
+    if None in layout.values() or not has_lock():
+        return {}
+    for name, thing in {"Tensor": tensor, "Parameter": parameter, "Storage": memory.Storage, "allocate": memory.serve, "empty": (), "zero": 0,
+                        "item": Size.__getitem__, "leaf": -1, "OpNode": node, "FREED": freed, "number_of": tensor.item, "plain_of": tensor._alias}.items():  # fmt: skip
+        found[name] = thing
+        jit.register_symbol(f"flambeau_{name}", id(thing))
+    pairs = memory.blocks()
+    for name, column in (("pops", 0), ("pushes", 1)):
+        found[name] = array("q", [id(pair[column]) for pair in pairs])
+        jit.register_symbol(f"flambeau_{name}", found[name].buffer_info()[0])
+    found["pairs"] = pairs
+    jit.register_symbol("flambeau_most", ctypes.addressof(memory.most))
+    get_slot = ctypes.pythonapi.PyType_GetSlot
+    get_slot.restype, get_slot.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_int)
+    jit.register_symbol("flambeau_new", get_slot(object, PY_TP_NEW))
+    launch.prepare((*calls_ir.API, *calls_record.API, *calls_backward.API), calls_ir.OBJECTS)
+    text = calls_ir.module(layout) + calls_record.module(calls_ir.Code(layout)) + calls_backward.module(calls_ir.Code(layout))
+    addresses = jit.load(text, tuple(f"flambeau_{name}" for name in calls_ir.BUILTINS))
+    found["layout"] = layout
+    for name, flags in calls_ir.BUILTINS.items():
+        found[name] = launch.MethodDef(name.encode(), addresses[f"flambeau_{name}"], flags, None)
+    Size.__getitem__ = new_method("size", Size)
+    memory.Storage.__del__ = new_method("end", memory.Storage)
+    return {name: new_builtin(name) for name in ("fresh", "alias")} | {
+        name: new_method(name, tensor) for name in ("plain", "number")
+    }
+
+
+PY_TP_NEW = 65  # from CPython's typeslots.h, part of its stable interface
+
+
+def has_lock() -> bool:
+    """True where one thread at a time runs Python: the builtins count references as that allows."""
+    import sys
+
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+def new_builtin(name: str, self=None):
+    """A builtin function; self is what the machine code is given first."""
+    make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
+        ("PyCFunction_NewEx", ctypes.pythonapi))  # fmt: skip
+    return make(ctypes.addressof(found[name]), self, None)
+
+
+def new_method(name: str, cls: type):
+    """A method of a class."""
+    make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p)(("PyDescr_NewMethod", ctypes.pythonapi))
+    return make(cls, ctypes.addressof(found[name]))
