@@ -12,12 +12,13 @@ import operator
 
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
+from flambeau.core.device import CPU, get_default_device
 from flambeau.core.device import device as Device
-from flambeau.core.device import get_default_device
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Float, Int, Ptr, kernel
+from flambeau.ops.by_geometry import MAX_CALLS
 from flambeau.ops.record import COMPOSITE, POINTWISE, SparseOperand, hooks, op
-from flambeau.runtime import memory
+from flambeau.runtime import calls, memory
 
 GRAIN = 32768
 
@@ -157,6 +158,28 @@ def fill(t, value) -> None:
         fill_float((d,))(t._numel, GRAIN, t._ptr, float(value))
 
 
+known_zeros: dict = {}  # (sizes, dtype) -> call() -> zeros, for what is small
+
+
+def small_zeros(sizes: tuple, dtype):
+    """The call that makes zeros of these sizes; None where they are not plain ints, or many."""
+    if len(sizes) == 1 and sizes[0].__class__ is hooks.Size:
+        sizes = sizes[0]
+    for n in sizes:
+        if n.__class__ is not int or n < 0:
+            return None
+    made = known_zeros.get((sizes, dtype))
+    if made is None:
+        geometry = hooks.dense(tuple(sizes), dtype)
+        if geometry[-1] > memory.SMALL:
+            return None
+        if len(known_zeros) >= MAX_CALLS:
+            known_zeros.clear()
+        fill = (memory.fill(), geometry[-1], memory.FILL_GRAIN, (calls.out(),))
+        made = known_zeros[sizes, dtype] = calls.bind((geometry,), 0, 0, [fill])
+    return made
+
+
 def zeroed(shape, dtype):
     """A contiguous tensor of zeros (fresh pages are zero already)."""
     return hooks.fresh(hooks.dense(tuple(shape), dtype), memory.zeroed)
@@ -205,6 +228,10 @@ def zeros(*args, size=None, out=None, dtype=None, layout=None, device=None, requ
 
     Source:   torch.zeros
     """
+    if size is out is layout is device is None and not requires_grad and get_default_device() is CPU:
+        made = small_zeros(args, dtype or dt.get_default_dtype())
+        if made is not None:
+            return made()
     shape = sizes_of("zeros", given(args, size))
     if out is not None:
         t = fresh("zeros", shape, dtype, device, layout, False, out)

@@ -52,6 +52,7 @@ def view_as_shape(input, shape):
 
 
 view_as_shape.derivative(input=lambda g, input_shape: g.reshape(input_shape))
+VIEW_AS_SHAPE = view_as_shape.record
 
 
 def view(input, *shape, dtype=None):
@@ -60,11 +61,16 @@ def view(input, *shape, dtype=None):
     Errors:   RuntimeError if the strides do not allow it (use reshape)
     Source:   torch.Tensor.view
     """
-    if dtype is None and len(shape) == 1 and isinstance(shape[0], dt.dtype):
+    if dtype is None:
+        for n in shape:
+            if n.__class__ is not int:
+                break
+        else:
+            return VIEW_AS_SHAPE.quick(input, shape)
+        if len(shape) != 1 or not isinstance(shape[0], dt.dtype):
+            return view_as_shape(input, ints(shape, "view"))
         dtype = shape[0]
-    if dtype is not None:
-        return view_dtype(input, dtype)
-    return view_as_shape(input, ints(shape, "view"))
+    return view_dtype(input, dtype)
 
 
 @op(VIEW, function=False, method=False)

@@ -13,8 +13,7 @@ import numpy as np
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ops import index as I
-from flambeau.ops.record import KERNEL, hooks, op
-from flambeau.ops.slicing import slice as slice_op
+from flambeau.ops.record import KERNEL, TABLE, hooks, op
 from flambeau.tensor.tensor import Tensor
 
 
@@ -135,21 +134,24 @@ def select(x, dim: int, i: int):
     n = x._shape[dim]
     if not -n <= i < n:
         raise IndexError(f"index {i} is out of bounds for dimension {dim} with size {n}")
-    return x.select(dim, i)
+    return SELECT.quick(x, dim, i)
 
 
 def slice_dim(x, dim: int, s: slice):
     """A slice with a positive step."""
     start, stop, step = s.start, s.stop, s.step
+    if start.__class__ is stop.__class__ is int and step is None and 0 <= start <= stop <= x._shape[dim]:
+        return SLICE.quick(x, dim, start, stop, 1)
     if not (start.__class__ in PLAIN and stop.__class__ in PLAIN and step.__class__ in PLAIN):
         s = slice(*[None if v is None else operator.index(v) for v in (start, stop, step)])
     if step is not None and s.step <= 0:
         raise ValueError("step must be greater than zero")
     start, stop, step = s.indices(x._shape[dim])
-    return slice_op(x, dim, start, max(start, stop), step)
+    return SLICE.quick(x, dim, start, max(start, stop), step)
 
 
 PLAIN = {int, type(None)}
+SELECT, SLICE = TABLE["select"], TABLE["slice"]
 
 
 def getitem(x, index):
