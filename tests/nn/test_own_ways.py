@@ -43,6 +43,38 @@ def test_sync_batch_norm_of_one_process_is_batch_norm():
     assert torch.equal(a.running_var, b.running_var)
 
 
+def test_running_statistics_stay_out_of_the_graph():
+    layer = nn.BatchNorm1d(3).eval()
+    y = layer(torch.randn(4, 3, 2))
+    assert y.requires_grad
+    for t in (layer.running_mean, layer.running_var):
+        assert not t.requires_grad and t.grad_fn is None
+
+
+def test_attributes_of_modules_are_found_in_their_tables():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.scale = nn.Linear(2, 2), nn.Parameter(torch.ones(2))
+            self.register_buffer("count", torch.zeros(1))
+
+    net, other = Net(), Net()
+    for name in ("layer", "scale", "count"):
+        first = getattr(net, name)
+        assert getattr(net, name) is first and getattr(other, name) is not first
+        assert not hasattr(Net, name) and name in dir(net) and name not in dir(nn.Module())
+        setattr(other, name, None)
+        assert getattr(other, name) is None
+        delattr(net, name)
+        assert not hasattr(net, name) and name not in dir(net)
+        with pytest.raises(AttributeError, match=f"'Net' object has no attribute '{name}'"):
+            getattr(net, name)
+    net.scale = 3  # no parameter any more
+    assert net.scale == 3
+    net.register_parameter("count", nn.Parameter(torch.ones(1)))
+    assert net.count is net._parameters["count"]
+
+
 def test_cross_map_lrn_gradient_is_that_of_its_output():
     # PyTorch's own fails its gradcheck, so the reference is finite differences.
     layer = nn.CrossMapLRN2d(5, 0.5, 0.6, 2)
