@@ -17,7 +17,7 @@ import functools
 from collections.abc import Callable
 
 from flambeau.core.dtypes import dtype
-from flambeau.ops.record import TENSORS, Op, hooks, parameters
+from flambeau.ops.record import TENSORS, Op, SparseOperand, hooks, parameters
 from flambeau.runtime import calls, threads
 
 MAX_CALLS = 2048  # geometries an op remembers; then it starts again
@@ -30,8 +30,13 @@ def key_of(args: tuple) -> tuple | None:
     key: list = []
     for a in args:
         c = a.__class__
-        if c in TENSORS or isinstance(a, hooks.Tensor):
+        if c in TENSORS:
             key += a._dtype, a._shape, a._strides
+        elif isinstance(a, hooks.Tensor):
+            try:
+                key += a._dtype, a._shape, a._strides
+            except SparseOperand:
+                return None
         elif c in KEYS or c is float and a and a == a or c is tuple and all(i.__class__ is int for i in a):
             key += c, a, None
         else:

@@ -16,7 +16,7 @@ from flambeau.ops import gemm, winograd
 from flambeau.ops.by_geometry import by_geometry
 from flambeau.ops.conv_plan import BIAS, FIRST, OUT, SECOND, Address, Operand, Plan
 from flambeau.ops.conv_shape import Shape, check_types, per_dim, shape_of
-from flambeau.ops.matmul import steps_of
+from flambeau.ops.matmul import product_steps
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 from flambeau.ops.reduce import sum_pair
 from flambeau.runtime import calls
@@ -137,12 +137,9 @@ def pointwise_call(x, w, bias, s: Shape, shape: tuple):
     hw, d = math.prod(s.size), x._dtype
     p = gemm.plan(s.co, hw, s.ci, w._strides[:2], (hw, 1), (hw, 1), (d, d, d), s.n, (0, s.ci * hw, s.co * hw),
                   "" if bias is None else "row", False, get_num_threads())  # fmt: skip
-    launches, rooms = steps_of(p, s.co, hw, d, 0, None if bias is None else calls.operand(2))
-    swapped = [(k, extent, grain, [SWAP.get(a, a) for a in args]) for k, extent, grain, args in launches]
-    return calls.bind((hooks.dense(shape, d),), 2 if bias is None else 3, 0, swapped, rooms)
-
-
-SWAP = {calls.operand(0): calls.operand(1), calls.operand(1): calls.operand(0)}  # the weight is the product's left side
+    out, image, weight = calls.out(), calls.operand(0), calls.operand(1)
+    launches, rooms = product_steps(p, s.co, hw, d, out, weight, image, None if bias is None else calls.operand(2))
+    return calls.bind((hooks.dense(shape, d),), 2 if bias is None else 3, 0, launches, rooms)
 
 
 @convolution_forward.vjp("input", "weight", "bias")

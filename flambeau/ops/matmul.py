@@ -71,18 +71,20 @@ def product_call(a, b, dims: tuple, first: int = 0, biased: bool = False) -> Cal
     geometry = hooks.dense(dims, d)
     m, n, kk, strides, batch, steps = layout(a, b, geometry[2])
     p = gemm.plan(m, n, kk, *strides, PLAIN[d], batch, steps, "column" if biased else "", False, get_num_threads())
-    launches, rooms = steps_of(p, m, n, d, first, calls.operand(0) if biased else None)
+    left, right, bias = calls.operand(first), calls.operand(first + 1), calls.operand(0) if biased else None
+    launches, rooms = product_steps(p, m, n, d, calls.out(), left, right, bias)
     return calls.bind((geometry,), first + 2, 0, launches, rooms)
 
 
-def steps_of(p: gemm.Plan, m: int, n: int, d, first: int, bias: calls.Place | None) -> tuple:
-    """(launches, rooms) of a product's plan, its matrices being tensors `first` and first + 1: what gemm.product does."""
-    c, a, b = calls.out(), calls.operand(first + p.swap), calls.operand(first + 1 - p.swap)
+def product_steps(p: gemm.Plan, m: int, n: int, d, c, a, b, bias=None, taken: int = 0) -> tuple:
+    """(launches, rooms) of a product's plan with operands at these places; `taken` rooms are others'. As gemm.product."""
+    if p.swap:
+        a, b = b, a
     rooms = (p.scratch,) if p.scratch else ()
-    scratch = tuple(map(calls.room, range(len(rooms))))
+    scratch = (calls.room(taken),) if p.scratch else ()
     if not p.parts:
         return [(p.kernel, p.extent, p.grain, (c, a, b, *scratch, bias or c, *p.args))], rooms
-    part = calls.room(len(rooms))
+    part = calls.room(taken + len(rooms))
     launches = [
         (p.kernel, p.extent, p.grain, (part, a, b, *scratch, part, *p.args)),
         (p.gather, m, 1 + 16384 // (n * p.parts), (c, part, bias or c, *p.gather_args)),

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 
 from flambeau.core import dtypes as dt
 from flambeau.ir.kernel import compute_dtype
+from flambeau.ops import gemm
 from flambeau.ops import recurrent_kernels as K
+from flambeau.ops.by_geometry import by_geometry
+from flambeau.ops.copying import dense_copy
 from flambeau.ops.create import zeroed
 from flambeau.ops.join import cat, stack
-from flambeau.ops.matmul import multiply
+from flambeau.ops.matmul import multiply, product_steps
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 from flambeau.ops.tiles import rounded, tile_for
-from flambeau.runtime import memory
+from flambeau.runtime import calls, memory
 from flambeau.runtime.threads import get_num_threads
 
 WORK = 1 << 16  # multiply-adds worth a thread of their own
@@ -99,9 +102,61 @@ def packed_weights(w, groups: int, transposed: bool, tile):
 
 
 @op(KERNEL, **N, node="RnnLayerBackward0")
+@by_geometry
 def rnn_layer(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse):
     """(y, h, c, what the backward pass needs ...) of one layer in one direction; x (rows, in), y (rows, out)."""
     check_layer(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes)
+    given = (x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0)
+    tensors = [t for t in given if t is not None]
+    plain = x._dtype in (dt.float32, dt.float64) and all(t._dense and t._numel for t in tensors)
+    if plain and mode == "LSTM" and w_hr is None and (b_ih is None) == (b_hh is None):
+        return lstm_call(x, w_ih, w_hh, h0, sizes, reverse, b_ih is not None)
+    return lambda *tensors: layer_steps(*unpacked(tensors, given), mode, sizes, reverse)
+
+
+def unpacked(tensors: tuple, like: tuple) -> list:
+    """The tensors again with None where `like` has None."""
+    rest = iter(tensors)
+    return [None if t is None else next(rest) for t in like]
+
+
+def lstm_call(x, w_ih, w_hh, h0, sizes: tuple, reverse: bool, biased: bool):
+    """The call of an LSTM's layer for dense tensors, without projection: what layer_steps does."""
+    d, total, batch = x._dtype, x._shape[0], h0._shape[0]
+    tile = tile_for(d, batch)
+    size = room_of("LSTM", w_hh, batch, len(sizes), tile)
+    n, width, rows = size.n, size.width, 4 * size.n
+    h_at, c_at = (calls.operand(i) for i in ((5, 6) if biased else (3, 4)))
+    shapes = ((total, width), (batch, width), (batch, n), (total, rows), (0, 1), (total, width), (total, n), (0, 1))
+    y, h, c, g, gh, hp, cp, full = map(calls.out, range(8))
+    bias, panels, work = map(calls.room, range(3))
+    scratch = size.block * (size.wide + max(4 * size.padded, size.wide) + size.padded)
+    rooms = (rows * d.itemsize, 4 * size.padded * width * d.itemsize, scratch * get_num_threads() * d.itemsize)
+    copy, grain = dense_copy(d, d)
+    launches = [(copy, batch * width, grain, (h, h_at)), (copy, batch * n, grain, (c, c_at))]
+    if biased:
+        launches.append((K.add_biases((d, d, d)), rows, rows, (bias, calls.operand(3), calls.operand(4))))
+    p = gemm.plan(total, rows, x._shape[1], x._strides, w_ih._strides[::-1], (rows, 1), (d, d, d), 1, (0, 0, 0),
+                  "column" if biased else "", False, get_num_threads())  # fmt: skip
+    product, more = product_steps(p, total, rows, d, g, calls.operand(0), calls.operand(1), bias if biased else None, len(rooms))
+    starts, counts = walk_of(sizes, reverse)
+    sp, sj = w_hh._strides[::-1]
+    pack = K.panels((d, d), nr=tile.nr, unit=sj == 1)
+    walk = K.walk((d,) * 8 + (d, d, d, dt.int64, dt.int64, d), mode="LSTM", projected=False, biased=False, tile=tile)
+    launches += [
+        *product,
+        (pack, 4 * size.padded // tile.nr, max(1, WORK // (width * tile.nr)),
+         (panels, calls.operand(2), width, n, size.padded, sp, n * w_hh._strides[0], sj)),
+        (walk, size.tasks, size.grain,
+         (y, g, gh, hp, cp, full, h, c, panels, panels, h, starts._ptr, counts._ptr, work, n, width, size.padded, size.wide, len(sizes),
+          batch, size.block, scratch)),
+    ]  # fmt: skip
+    outs = tuple([hooks.dense(shape, d) for shape in shapes])
+    return calls.bind(outs, 7 if biased else 5, 0, launches, (*rooms, *more), keep=(starts, counts))
+
+
+def layer_steps(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse):
+    """rnn_layer step by step, for any layouts and modes."""
     d, total, batch = x._dtype, x._shape[0], h0._shape[0]
     acc = compute_dtype(d)
     tile = tile_for(acc, batch)

@@ -15,6 +15,13 @@ GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
 
 @kernel
+def add_biases(k, y: Ptr, a: Ptr, b: Ptr):
+    """y = a + b."""
+    with k.parallel(vector=True) as i:
+        y[i] = a[i] + b[i]
+
+
+@kernel
 def panels(k, out: Ptr, w: Ptr, depth: Int, n: Int, padded: Int, sp: Int, sg: Int, sj: Int, *, nr: int, unit: bool):
     """out[q, j / nr, p, j % nr] = w[p sp + q sg + j sj], 0 for n <= j < padded: what `product` reads as b, for each q."""
     zero = E.const(0, out.compute)

@@ -172,8 +172,13 @@ def install(tensor: type, parameter: type, node: type, recipe: type, freed: obje
     text = calls_ir.module(layout) + calls_record.module(calls_ir.Code(layout)) + calls_backward.module(calls_ir.Code(layout))
     addresses = jit.load(text, tuple(f"flambeau_{name}" for name in calls_ir.BUILTINS))
     found["layout"] = layout
+    public = {"number": tensor.item, "plain": tensor._alias, "size": Size.__getitem__, "end": memory.Storage.__del__}
     for name, flags in calls_ir.BUILTINS.items():
-        found[name] = launch.MethodDef(name.encode(), addresses[f"flambeau_{name}"], flags, None)
+        like = public.get(name)
+        arguments = "($self, index, /)" if name == "size" else "($self, /)"
+        doc = f"{like.__name__}{arguments}\n--\n\n{like.__doc__ or ''}" if like is not None else None
+        label = name if like is None else like.__name__
+        found[name] = launch.MethodDef(label.encode(), addresses[f"flambeau_{name}"], flags, doc and doc.encode())
     Size.__getitem__ = new_method("size", Size)
     memory.Storage.__del__ = new_method("end", memory.Storage)
     return {name: new_builtin(name) for name in ("fresh", "alias")} | {
