@@ -199,7 +199,7 @@ class SparseTensor(Tensor):
     def __reduce_ex__(self, protocol):
         if self._grad_fn is not None and self._requires_grad:
             raise RuntimeError("Only leaf tensors can be pickled: detach() this one first")
-        return rebuild, (self._places, self._held, tuple(self._shape), self._coalesced, self._requires_grad)
+        return rebuild, (self._indices(), self._values(), tuple(self._shape), self._coalesced, self._requires_grad)
 
     def __getitem__(self, index):
         from flambeau.sparse.forms import at
@@ -281,7 +281,7 @@ def coalesced(input):
     else:
         found = places_of(keys, shape[: places._shape[0]])
     summed = held.new_zeros((keys._numel, *held._shape[1:]))
-    return build(found, summed.index_add_(0, inverse, held), shape, True)
+    return build(found, summed.index_put_((inverse,), held, accumulate=True), shape, True)
 
 
 def taken(g, places):

@@ -75,9 +75,9 @@ def nothing_like(input, dtype=None):
 
 
 def as_indices(indices):
-    """Indices as an int64 matrix of its own."""
+    """Indices as an int64 matrix: an alias, since products keep what they find out with it."""
     t = as_tensor(indices)
-    return t if t._dtype is dt.int64 else t.to(dt.int64)
+    return (t if t._dtype is dt.int64 else t.to(dt.int64))._alias()
 
 
 def check_inside(places, shape) -> None:

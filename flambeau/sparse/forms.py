@@ -295,7 +295,7 @@ def to_copy(input, dtype, memory_format=None):
 def to_dense(input, dtype=None):
     """The dense tensor of the same elements."""
     places, values, _ = parts(input)
-    out = onto(values.new_zeros(input._shape), sparse_of(places, values, input._shape, True)) if places._shape[0] else values.sum(0)
+    out = values.new_zeros(input._shape).index_put_(tuple(places.unbind(0)), values, accumulate=True) if places._shape[0] else values.sum(0)
     return out if dtype is None else out.to(dtype)
 
 
@@ -353,8 +353,6 @@ def sparse_inplace(op: record.Op, values: tuple):
     held = held.to(x._dtype)
     if builtins.type(alpha) is not int or alpha != 1:
         held = held * alpha
-    if places._shape[0] == 1:
-        return x.index_add_(0, places[0], held)
     return x.index_put_(tuple(places.unbind(0)), held, accumulate=True)
 
 

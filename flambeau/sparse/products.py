@@ -31,32 +31,49 @@ def rows_of_products(k, y: Ptr, v: Ptr, x: Ptr, column: Ptr, start: Ptr, bad: Pt
                 out[j] = out[j] + a * row[j]
 
 
+def rows_of(places, side: int, count: int) -> tuple:
+    """(start, order, columns): the values of row r are order[start[r]:start[r + 1]] (None: as they are), in these columns.
+
+    Kept with the indices until those change, since the same matrix is a factor many times.
+    """
+    kept = places.__dict__.setdefault("_rows", {})
+    found = kept.get((side, count))
+    if found is not None and found[0] == places._vc.version:
+        return found[1:]
+    rows, columns, order = places[side], places[1 - side], None
+    if not bool((rows[1:] >= rows[:-1]).all()):
+        rows, order = rows.sort(stable=True)
+        columns = columns.index_select(0, order)
+    rows = rows.contiguous()
+    if rows._numel and not 0 <= rows[0].item() <= rows[-1].item() < count:
+        bad = rows[0].item() if rows[0].item() < 0 else rows[-1].item()
+        raise IndexError(f"sparse mm: index {bad} is out of bounds for dimension {side} with size {count}")
+    kept[side, count] = found = places._vc.version, searchsorted(rows, arange(count + 1)), order, columns.contiguous()
+    return found[1:]
+
+
 @op(KERNEL, **HIDDEN, node="SparseAddmmBackward0")
-def product(values, dense, rows, columns, count):
-    """The matrix of `count` rows whose element (rows[e], j) is the sum of values[e] dense[columns[e], j]."""
+def product(values, dense, places, side, count):
+    """The matrix of `count` rows whose row r is the sum of values[e] dense[places[1 - side, e]] where places[side, e] = r."""
     size, width = dense._shape
     d = values._dtype
     if d.is_complex:
-        return join(values, dense, lambda a, b: product.record.fn(a, b, rows, columns, count))
+        return join(values, dense, lambda a, b: product.record.fn(a, b, places, side, count))
     if d in (dt.float16, dt.bfloat16, dt.bool):
         wide = dt.int32 if d is dt.bool else dt.float32
-        return product.record.fn(values.to(wide), dense.to(wide), rows, columns, count).to(d)
+        return product.record.fn(values.to(wide), dense.to(wide), places, side, count).to(d)
     out = hooks.empty((count, width), d)
     if not out._numel:
         return out
     if not values._numel or not size:
         return out.zero_()
-    if not bool((rows[1:] >= rows[:-1]).all()):
-        rows, order = rows.sort(stable=True)
-        columns, values = columns.index_select(0, order), values.index_select(0, order)
-    start, flag = searchsorted(rows.contiguous(), arange(count + 1)), Flag()
-    if start[0].item() or start[-1].item() != values._numel:
-        raise IndexError(f"sparse mm: index {rows[-1 if not start[0].item() else 0].item()} is out of bounds for dimension 0 with size {count}")
-    values, dense, columns = values.contiguous(), dense.contiguous(), columns.contiguous()
+    start, order, columns = rows_of(places, side, count)
+    values = values.contiguous() if order is None else values.index_select(0, order)
+    dense, flag = dense.contiguous(), Flag()
     run = rows_of_products((d, d, d, dt.int64, dt.int64, dt.int64))
     grain = max(1, WORK * count // max(1, values._numel * width))
     run(count, grain, out._ptr, values._ptr, dense._ptr, columns._ptr, start._ptr, flag.ptr, size, width)
-    flag.check("sparse mm", 1, size)
+    flag.check("sparse mm", 1 - side, size)
     return out
 
 
@@ -71,9 +88,10 @@ def conjugate(x):
 
 
 product.derivative(
-    values=lambda g, dense, rows, columns: (g.index_select(0, rows) * conjugate(dense).index_select(0, columns)).sum(1),
-    dense=lambda g, values, rows, columns, dense_shape: product(conjugate(values), g, columns, rows, dense_shape[0]),
-)
+    values=lambda g, dense, places, side: (
+        g.index_select(0, places[side]) * conjugate(dense).index_select(0, places[1 - side])).sum(1),
+    dense=lambda g, values, places, side, dense_shape: product(conjugate(values), g, places, 1 - side, dense_shape[0]),
+)  # fmt: skip
 
 
 def check_matrix(x, which: str) -> None:
@@ -95,10 +113,10 @@ def mm(input, mat2):
         raise RuntimeError(f"mm: mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {k2}x{n})")
     if not isinstance(mat2, SparseTensor):
         places, values, _ = parts(input)
-        return product(values, mat2, places[0], places[1], m)
+        return product(values, mat2, places, 0, m)
     if not isinstance(input, SparseTensor):
         places, values, _ = parts(mat2)
-        return product(values, input.t(), places[1], places[0], n).t()
+        return product(values, input.t(), places, 1, n).t()
     return both_sparse(input, mat2)
 
 

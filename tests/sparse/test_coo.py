@@ -113,6 +113,16 @@ def test_products_are_the_same_bits_for_any_number_of_threads(rng):
         torch.set_num_threads(before)
 
 
+def test_what_products_remember_goes_with_the_indices():
+    i, x = torch.tensor([[0, 2], [1, 0]]), torch.arange(6.0).reshape(3, 2)
+    s = torch.sparse_coo_tensor(i, torch.tensor([1.0, 2.0]), (3, 3))
+    assert (s @ x).tolist() == [[2, 3], [0, 0], [0, 2]] and (s.t() @ x).tolist() == [[8, 10], [0, 1], [0, 0]]
+    assert (s @ x[:, :1]).tolist() == [[2], [0], [0]]
+    i.copy_(torch.tensor([[1, 0], [2, 2]]))
+    assert (s @ x).tolist() == [[8, 10], [4, 5], [0, 0]]
+    assert not i.__dict__ and "_rows" not in pickle.dumps(s).decode("latin1")
+
+
 # gradients --------------------------------------------------------------------------------------------
 D = torch.arange(20.0, dtype=torch.float64).reshape(4, 5) / 7 - 1
 E = torch.arange(15.0, dtype=torch.float64).reshape(5, 3) / 5 - 1
