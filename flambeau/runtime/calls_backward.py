@@ -69,6 +69,7 @@ class Keeper:
 def run_node(c: Code) -> str:
     """The gradients of a node's inputs as a new list; None if no gradient arrived; null without an error: ask Python."""
     c("entry:", f"  %args = alloca [{MOST} x ptr]", "  %out = alloca ptr", "  store ptr null, ptr %out")
+    c("  %held = alloca ptr", "  store ptr null, ptr %held")
     c(*[f"  %at_{name} = alloca i64" for name in ("none", "versions", "calls", "places")])
     node_class = c.get("%node", "type")
     c.unless(c.let(f"icmp ne i32 {c.let(f'call i32 @PyType_IsSubtype(ptr {node_class}, ptr @flambeau_OpNode)')}, 0"), "ask")
@@ -91,6 +92,7 @@ def run_node(c: Code) -> str:
     recipe, saved, versions = (c.some(c.get("%node", slot), "ask") for slot in ("recipe", "saved", "versions"))
     c.unless(c.let(f"icmp ne ptr {saved}, @flambeau_FREED"), "ask")
     c.unless(c.let(f"icmp ne ptr {versions}, @flambeau_None"), "ask")
+    c(f"  call void @Py_IncRef(ptr {saved})", f"  store ptr {saved}, ptr %held")  # another thread may free the node meanwhile
     kept = c.let(f"icmp eq ptr {c.get(versions, 'type')}, @flambeau_list")
     c(f"  br i1 {kept}, label %compare, label %current", "compare:")
 
@@ -152,9 +154,9 @@ def run_node(c: Code) -> str:
     place = c.let(f"getelementptr i8, ptr %node, i64 {c.at['saved']}")
     old = c.let(f"load ptr, ptr {place}")
     c(f"  store ptr @flambeau_FREED, ptr {place}", f"  call void @Py_DecRef(ptr {old})", "  br label %done")
-    c("done:", f"  ret ptr {out}", "fail:")
-    c(f"  call void @Py_DecRef(ptr {c.let('load ptr, ptr %out')})", "  ret ptr null")
-    c("ask:", "  ret ptr null")
+    c("done:", f"  call void @Py_DecRef(ptr {saved})", f"  ret ptr {out}", "fail:")
+    c(f"  call void @Py_DecRef(ptr {c.let('load ptr, ptr %out')})", "  br label %ask", "ask:")
+    c(f"  call void @Py_DecRef(ptr {c.let('load ptr, ptr %held')})", "  ret ptr null")
     return c.text("define internal ptr @run_node(ptr %node, ptr %got, ptr %keep)")
 
 

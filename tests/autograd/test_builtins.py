@@ -1,6 +1,7 @@
 """Recording and the backward pass by builtins: what they leave is what the forms in Python leave."""
 
 import gc
+import threading
 
 import pytest
 
@@ -210,6 +211,26 @@ def test_errors_of_the_walk():
         (y * y).sum().backward()
     assert torch.is_grad_enabled()
     (w * 2).sum().backward()
+
+
+def test_two_threads_in_one_graph():
+    w = leaf(120, 120)
+    for _ in range(5):
+        y = ((w @ w).exp() * w.sin()).sum()
+        ends = []
+
+        def back(y=y, ends=ends):
+            try:
+                y.backward()
+            except RuntimeError as e:
+                ends.append(str(e))
+
+        threads = [threading.Thread(target=back) for _ in range(3)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert all("second time" in e for e in ends)
 
 
 def test_a_gradient_nobody_else_has_is_kept_not_copied():
