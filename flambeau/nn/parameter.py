@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 from flambeau.nn._base import Tensor, ops
 from flambeau.ops.record import TENSORS
+from flambeau.runtime import calls
 
 __all__ = [
     "Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter",
@@ -39,6 +40,7 @@ class Parameter(Tensor):
 
 # The ops' quick paths take these classes as they are: a Parameter is one of them.
 TENSORS.add(Parameter)
+calls.second.value = id(Parameter)
 
 
 def rebuild_parameter(data, requires_grad, backward_hooks=None, state=None):

@@ -26,6 +26,7 @@ __all__ = ["Place", "bind", "install", "number", "operand", "out", "room"]
 
 MAX_BASES = calls_ir.MAX_BASES
 fresh: Callable = None  # type: ignore[assignment]  # the Python form, set by tensor.tensor
+second = ctypes.c_void_p(0)  # a class derived from Tensor that is taken as it is too: Parameter, once there is one
 found: dict = {}  # the builtins' definitions and what they point to, once `install` has made them
 
 
@@ -144,7 +145,7 @@ def slots_of(sample, names) -> dict:
     return at
 
 
-def install(tensor: type, parameter: type, node: type, recipe: type, freed: object) -> dict:
+def install(tensor: type, node: type, recipe: type, freed: object) -> dict:
     """Make the builtins, for the classes that they know: {name: builtin}; {} where an object's layout cannot be told."""
     storage = memory.from_external(0, 0, None)
     layout = slots_of(object.__new__(tensor), calls_ir.TENSOR_SLOTS) | slots_of(storage, calls_ir.STORAGE_SLOTS)
@@ -155,7 +156,7 @@ def install(tensor: type, parameter: type, node: type, recipe: type, freed: obje
     layout["type"] = launch.type_offset()
     if None in layout.values() or not has_lock():
         return {}
-    for name, thing in {"Tensor": tensor, "Parameter": parameter, "Storage": memory.Storage, "allocate": memory.serve, "empty": (), "zero": 0,
+    for name, thing in {"Tensor": tensor, "Storage": memory.Storage, "allocate": memory.serve, "empty": (), "zero": 0,
                         "item": Size.__getitem__, "leaf": -1, "OpNode": node, "FREED": freed, "number_of": tensor.item, "plain_of": tensor._alias}.items():  # fmt: skip
         found[name] = thing
         jit.register_symbol(f"flambeau_{name}", id(thing))
@@ -165,6 +166,7 @@ def install(tensor: type, parameter: type, node: type, recipe: type, freed: obje
         jit.register_symbol(f"flambeau_{name}", found[name].buffer_info()[0])
     found["pairs"] = pairs
     jit.register_symbol("flambeau_most", ctypes.addressof(memory.most))
+    jit.register_symbol("flambeau_second", ctypes.addressof(second))
     get_slot = ctypes.pythonapi.PyType_GetSlot
     get_slot.restype, get_slot.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_int)
     jit.register_symbol("flambeau_new", get_slot(object, PY_TP_NEW))

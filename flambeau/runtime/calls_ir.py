@@ -42,7 +42,7 @@ def module(at: dict) -> str:
 HEAD = """
 @flambeau_False = external global i8
 @flambeau_Tensor = external global i8
-@flambeau_Parameter = external global i8
+@flambeau_second = external global ptr
 @flambeau_True = external global i8
 @flambeau_tuple = external global i8
 @flambeau_Storage = external global i8
@@ -463,7 +463,7 @@ def planned(c: Code) -> str:
     """An op by what is known of its arguments' geometry; %self is (known calls, slow way, finish(result, *args)).
 
     The key has for each argument (dtype, shape, strides) of a tensor, else (type, value, None); other values than None,
-    bools, numbers but 0.0 and NaN, strings, dtypes and tuples of ints, and other classes than Tensor and Parameter, go the slow way.
+    bools, numbers but 0.0 and NaN, strings, dtypes and tuples of ints, and other classes than Tensor and a second one, Parameter, go the slow way.
     """
     c("entry:", f"  %tensors = alloca [{MOST} x ptr]", f"  %all = alloca [{MOST + 1} x ptr]")
     c("  %made = alloca ptr", "  %at_args = alloca i64", "  %at_ints = alloca i64", "  %count_tensors = alloca i64", "  %wants = alloca i1")
@@ -483,7 +483,8 @@ def planned(c: Code) -> str:
         def put(j: int, value: str) -> None:
             c(f"  call void @Py_IncRef(ptr {value})", f"  store ptr {value}, ptr {c.let(f'getelementptr ptr, ptr {to}, i64 {j}')}")
 
-        same, also = (c.let(f"icmp eq ptr {kind}, @flambeau_{cls}") for cls in ("Tensor", "Parameter"))
+        same = c.let(f"icmp eq ptr {kind}, @flambeau_Tensor")
+        also = c.let(f"icmp eq ptr {kind}, {c.let('load ptr, ptr @flambeau_second')}")
         c(f"  br i1 {c.let(f'or i1 {same}, {also}')}, label %tensor, label %value", "tensor:")
         for j, slot in enumerate(("_dtype", "_shape", "_strides")):
             put(j, c.some(c.get(x, slot), "drop"))

@@ -537,7 +537,7 @@ def fresh(geometry: tuple, take=None):
 def quicken() -> None:
     """From the first kernel on, such things are done by builtins."""
     global alias, fresh
-    made = calls.install(Tensor, max(TENSORS, key=lambda cls: len(cls.__mro__)), graph.OpNode, graph.Recipe, graph.FREED)
+    made = calls.install(Tensor, graph.OpNode, graph.Recipe, graph.FREED)
     if made:
         by_geometry.quicken()
         alias, fresh = hooks.alias, hooks.fresh = made["alias"], made["fresh"]

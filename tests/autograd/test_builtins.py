@@ -219,11 +219,11 @@ def test_two_threads_in_one_graph():
         y = ((w @ w).exp() * w.sin()).sum()
         ends = []
 
-        def back(y=y, ends=ends):
+        def back(y=y, ends=ends) -> None:
             try:
                 y.backward()
-            except RuntimeError as e:
-                ends.append(str(e))
+            except RuntimeError as error:
+                ends.append(str(error))
 
         threads = [threading.Thread(target=back) for _ in range(3)]
         for t in threads:

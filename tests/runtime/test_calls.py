@@ -1,6 +1,7 @@
 """The builtins around kernels: each does what its form in Python does, lets go of what it made when it fails, and leaks nothing."""
 
 import gc
+import subprocess
 import sys
 
 import pytest
@@ -182,6 +183,24 @@ def test_sizes():
             s[i]
     with pytest.raises(TypeError, match="tuple indices"):
         s["x"]
+
+
+PARAMETERS = """
+import sys
+import flambeau as torch
+torch.ones(3).exp()  # the builtins are made before there are parameters
+layer, x = torch.nn.Linear(3, 3), torch.ones(2, 3)
+layer(x).sum().backward()
+called = []
+sys.setprofile(lambda frame, event, arg: event == "call" and called.append(frame.f_code.co_name))
+layer(x)
+sys.setprofile(None)
+assert not {"slow", "key_of", "note_here", "record"} & set(called), called
+"""
+
+
+def test_parameters_made_later_are_known():
+    subprocess.run([sys.executable, "-c", PARAMETERS], check=True)
 
 
 # planned ops ------------------------------------------------------------------------------------------
