@@ -164,7 +164,33 @@ def random(t):
     }  # fmt: skip
 
 
-GROUPS = {f.__name__: f for f in (basics, arithmetic, maths, reductions, movement, ordering, random)}
+def sparse(t):
+    """Sparse matrices (100,000 values in 10,000 x 10,000), and steps of optimizers with sparse gradients of a table."""
+    n, kept = 10_000, 100_000
+    s = t.sparse_coo_tensor(t.randint(0, n, (2, kept)), t.randn(kept), (n, n))
+    c, x, rows = s.coalesce(), t.randn(n, 64), t.randint(0, 200_000, (4096,))
+    tracked = x.clone().requires_grad_()
+
+    def training(name: str):
+        table = t.nn.Embedding(200_000, 64, sparse=True)
+        optimizer = getattr(t.optim, name)(table.parameters(), lr=0.01)
+
+        def step():
+            optimizer.zero_grad()
+            table(rows).sum().backward()
+            optimizer.step()
+
+        return step
+
+    return {
+        "sparse mm": (lambda: c @ x, 0, 2 * 64 * kept), "sparse mm and back": (lambda: (c @ tracked).sum().backward(), 0, 0),
+        "sparse coalesce": (lambda: s.coalesce(), 0, 0), "sparse to_dense": (lambda: c.to_dense(), 4 * n * n, 0),
+        "sparse scaled": (lambda: c * 2, 8 * kept, 0), "sparse embedding SGD": (training("SGD"), 0, 0),
+        "sparse embedding SparseAdam": (training("SparseAdam"), 0, 0), "sparse embedding Adagrad": (training("Adagrad"), 0, 0),
+    }  # fmt: skip
+
+
+GROUPS = {f.__name__: f for f in (basics, arithmetic, maths, reductions, movement, ordering, random, sparse)}
 
 
 def operands(t, groups=GROUPS):

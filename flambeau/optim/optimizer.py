@@ -138,6 +138,8 @@ class Optimizer:
     """Holds parameters in groups with options, and per-parameter state.
 
     A subclass gives `_update(p, g, state, options)`, which changes p and its state in place; or, as in PyTorch, step().
+    Steps of optimizers made with differentiable=True are recorded: gradients go back through them, to what the parameters
+    (no leaves then) were made of, and to a learning rate, betas or weight decay that are tensors.
     Source:   torch.optim.Optimizer
     """
 

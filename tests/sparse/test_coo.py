@@ -58,6 +58,25 @@ def test_every_op_of_one_tensor(rng, name):
         np.testing.assert_allclose(a.to_dense().numpy(), b.numpy(), atol=1e-12)
 
 
+TWO = sorted(n for n, op in TABLE.items() if op.option("method", True) and op.params and op.params[0] in ("input", "self")
+             and len(op.params) > 1 and op.params[1] in ("other", "mat2", "vec2", "vec", "src", "exponent", "end", "weight"))  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kinds", ["ss", "sd", "ds"])
+@pytest.mark.parametrize("name", TWO)
+def test_every_op_of_two_tensors(rng, name, kinds):
+    (a, x), (b, y) = make(rng, (4, 4)), make(rng, (4, 4))
+    operands = [t if kind == "s" else t.to_dense() for t, kind in zip((a, b), kinds, strict=True)]
+    for call in (TABLE[name].call, getattr(torch.Tensor, name + "_", TABLE[name].call)):
+        try:
+            got = call(*[t.clone() for t in operands])
+        except (RuntimeError, TypeError, ValueError, IndexError):
+            continue
+        want = TABLE[name].call(torch.from_numpy(x), torch.from_numpy(y))
+        np.testing.assert_allclose(got.to_dense().numpy(), want.numpy(), atol=1e-12)
+
+
 def test_most_ops_say_that_they_are_not_there():
     s = torch.eye(2).to_sparse()
     for call in (lambda: s.exp(), lambda: s.clamp(0, 1), lambda: s.view(4), lambda: s.sort(), lambda: s > 0, lambda: F.gelu(s),
