@@ -1,6 +1,6 @@
 """Convolutions of 1, 2 and 3 dimensions, their transposes, and all their gradients.
 
-Sizes and checks: conv_shape.py. How they are computed: conv_direct.py, winograd.py; how that is remembered: conv_plan.py.
+Sizes and checks: conv_shape.py. How they are computed: conv_direct.py, conv_planar.py, winograd.py; how that is remembered: conv_plan.py.
 """
 
 from __future__ import annotations
@@ -45,14 +45,20 @@ def planned(what: str, s: Shape, d, first: tuple, second: tuple | None, bias: bo
     shapes = {"forward": (y, x, w), "grad_input": (x, y, w), "grad_weight": (w, y, x)}[what]
     out, a, b = (Operand(i, v, d, st) for i, v, st in zip((OUT, FIRST, SECOND), shapes, (None, first, second), strict=True))
     plan = Plan()
-    way = winograd if (winograd.fits_weight if what == "grad_weight" else winograd.fits)(s) else direct
-    if what != "grad_weight" and way is direct and planar.fits(s, what == "grad_input", d):
-        planar.convolve(plan, a, b, Address(BIAS) if bias else None, s, out, what == "grad_input")
-    elif what == "forward":
+    way = way_of(what, s, d)
+    if what == "forward":
         way.forward(plan, a, b, Address(BIAS) if bias else None, s, out)
     else:
         getattr(way, what)(plan, a, b, s, out)
     return plan
+
+
+def way_of(what: str, s: Shape, d):
+    """The module that computes a pass: by fewer products, with outputs in the lanes, or with channels there."""
+    if (winograd.fits_weight if what == "grad_weight" else winograd.fits)(s):
+        return winograd
+    fits = planar.fits_weight(s, d) if what == "grad_weight" else planar.fits(s, what == "grad_input", d)
+    return planar if fits else direct
 
 
 def is_pointwise(s: Shape) -> bool:
@@ -91,7 +97,7 @@ def grad_input(tensors, s: Shape, gx) -> None:
 def grad_weight(tensors, s: Shape, gw) -> None:
     """gw = d loss / d w from g = d loss / d y and x; some images at a time where there are too many."""
     g, x = tensors
-    step = direct.weight_images(s, x._dtype)
+    step = direct.weight_images(s, x._dtype) if way_of("grad_weight", s, x._dtype) is direct else s.n
     for first in range(0, s.n, step):
         now = s if step >= s.n else replace(s, n=min(step, s.n - first))
         part = gw if first == 0 else hooks.empty(gw._shape, gw._dtype)

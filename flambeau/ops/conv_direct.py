@@ -11,7 +11,7 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from flambeau.codegen.target import LANE_BYTES, host
+from flambeau.codegen.target import host
 from flambeau.core import dtypes as dt
 from flambeau.ops import conv_kernels as K
 from flambeau.ops.conv_plan import Address, Plan
@@ -30,8 +30,6 @@ SHAPES = {
     32: ((6, 4, 1.0), (8, 3, 1.0), (10, 2, 0.82), (4, 4, 0.85), (10, 1, 0.55), (1, 4, 0.25)),
     16: ((4, 3, 1.0), (6, 2, 1.0), (2, 4, 0.8), (10, 1, 0.6), (1, 4, 0.4)),
 }
-PLANE = 256 << 10  # bytes of a padded plane up to which kernels that work plane by plane copy it themselves
-NARROW = 8  # output channels of a group up to which positions, not channels, are put in lanes
 
 
 @dataclass(frozen=True)
@@ -91,29 +89,20 @@ def sums(counts: int, stride: int, displacements: tuple):
 # operands -----------------------------------------------------------------------------------------
 @dataclass
 class Source:
-    """Memory that holds every element a product reads: address, strides (image, channel, d, h, w).
-
-    copied: a kernel is to copy plane by plane itself, (rows, size, start, strides of x) as `padded` in conv_kernels takes them.
-    """
+    """Memory that holds every element a product reads: address, strides (image, channel, d, h, w)."""
 
     ptr: Address
     strides: tuple
-    copied: tuple = ()
 
 
-def window(plan: Plan, x, dims: int, low: tuple, high: tuple, size: tuple, first: int, images: int, planes: bool) -> Source:
-    """x's images over [low, high) of each dimension: x itself where that lies inside, else a copy with zeros around.
-
-    planes: the caller works plane by plane, and copies those that are not too large itself.
-    """
+def window(plan: Plan, x, dims: int, low: tuple, high: tuple, size: tuple, first: int, images: int) -> Source:
+    """x's images over [low, high) of each dimension: x itself where that lies inside, else a copy with zeros around."""
     st, d, channels = strides5(x, dims), x._dtype, x._shape[1]
     start = x._ptr + first * st[0] * d.itemsize
     if all(a >= 0 and b <= n for a, b, n in zip(low, high, size, strict=True)):
         inside = sum(a * s for a, s in zip(low, st[2:], strict=True))
         return Source(start + inside * d.itemsize, st)
     depth, height, width = (b - a for a, b in zip(low, high, strict=True))
-    if planes and depth * height * width * d.itemsize <= PLANE:
-        return Source(start, (*st[:2], height * width, width, 1), (depth, height, width, *size, *low, *st[2:]))
     copy = plan.scratch(images * channels * depth * height * width * d.itemsize)
     last = st[1] == 1 and st[4] == channels  # channels last: a row is one row of width * channels
     c, m = (1, channels) if last else (channels, 1)
@@ -126,15 +115,6 @@ def window(plan: Plan, x, dims: int, low: tuple, high: tuple, size: tuple, first
     plane = depth * height * row
     strides = (plane * c, 1 if last else plane, height * row, row, m)
     return Source(copy, strides)
-
-
-def copying(plan: Plan, src: Source, d, lanes: int) -> tuple[str, Address | int, tuple]:
-    """What a kernel that copies planes itself is told: how, scratch memory, its size a thread and the planes' geometry."""
-    if not src.copied:
-        return "", 0, (0,) * 13
-    room = -(-math.prod(src.copied[:3]) // lanes) * lanes + lanes
-    how = "unit" if src.copied[-1] == 1 else "any"
-    return how, plan.scratch(room * get_num_threads() * d.itemsize), (room, *src.copied)
 
 
 def packed(plan: Plan, src: Address, d, offsets, depth: int, columns: int, column: int, images: int, image: int, groups: int, group: int,
@@ -223,7 +203,7 @@ def forward(plan: Plan, x, w, bias: Address | None, s: Shape, out) -> None:
     step = images_at_once(s, s.ci * math.prod(whole), x._dtype.itemsize)
     for first in range(0, s.n, step):
         images = min(step, s.n - first)
-        src = window(plan, x, s.dims, low, high, s.size, first, images, False)
+        src = window(plan, x, s.dims, low, high, s.size, first, images)
         xs = src.strides
         apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
         taps_at = grid((cg, xs[1]), *((t, d * v) for t, d, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
@@ -235,11 +215,6 @@ def forward(plan: Plan, x, w, bias: Address | None, s: Shape, out) -> None:
 def registers() -> int:
     """Vector registers of this machine."""
     return 16 if host().vector_bytes == 32 else 32
-
-
-def rows_for(columns: int, room: int) -> int:
-    """Rows whose sums of `columns` channels stay in `room` registers, with all they are made of; pointers are few as well."""
-    return max(1, min((room - 2 - columns) // (columns + 1), 11 - columns))
 
 
 def convolve(plan: Plan, y: Address, st, out, y_steps, src: Source, apart, taps_at, w, w_offsets, w_strides,
@@ -289,7 +264,7 @@ def grad_input(plan: Plan, g, w, s: Shape, out) -> None:
     whole = tuple(b - a for a, b in zip(low, high, strict=True))
     step = images_at_once(s, s.co * math.prod(whole), g._dtype.itemsize)
     for first in range(0, s.n, step):
-        src = window(plan, g, s.dims, low, high, s.out, first, min(step, s.n - first), False)
+        src = window(plan, g, s.dims, low, high, s.out, first, min(step, s.n - first))
         for classes in itertools.product(*per_dim):
             grad_input_class(plan, src, w, s, out, classes, low, first, min(step, s.n - first))
 
@@ -321,14 +296,8 @@ def weight_images(s: Shape, d) -> int:
 
 
 def grad_weight(plan: Plan, g, x, s: Shape, out) -> None:
-    """out = d loss / d w (contiguous, (co, ci / groups, *taps))."""
-    narrow = s.co // s.groups <= NARROW
-    src = window(plan, x, s.dims, *reach(s), s.size, 0, s.n, narrow and s.depthwise)
-    (narrow_weight if narrow else weight_product)(plan, g, src, s, out)
-
-
-def weight_product(plan: Plan, g, src: Source, s: Shape, out) -> None:
-    """(channel, tap) as rows, output channels as columns, positions as steps."""
+    """out = d loss / d w (contiguous): (channel, tap) as rows, output channels as columns, positions as steps."""
+    src = window(plan, x, s.dims, *reach(s), s.size, 0, s.n)
     d, xs, gs = g._dtype, src.strides, strides5(g, s.dims)
     cg, mg, count = s.ci // s.groups, s.co // s.groups, math.prod(s.out)
     tile = tile_for(d, s.k, mg)
@@ -349,22 +318,3 @@ def weight_product(plan: Plan, g, src: Source, s: Shape, out) -> None:
     p.launch(plan, sums_at, src.ptr, b, None, rows, steps, rows)
     if parts > 1:
         plan.launch(K.total((d, d)), -(-size // 4096), 4, out._ptr, sums_at, parts, size, size, 4096)
-
-
-def narrow_weight(plan: Plan, g, src: Source, s: Shape, out) -> None:
-    """Few output channels a group: sums of products, positions in lanes."""
-    d, xs, gs = g._dtype, src.strides, strides5(g, s.dims)
-    cg, mg = s.ci // s.groups, s.co // s.groups
-    apart = tuple(a * v for a, v in zip(s.stride, xs[2:], strict=True))
-    steps = grid((cg, xs[1]), *((t, e * v) for t, e, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
-    lanes = max(2, LANE_BYTES // d.itemsize)  # not `vector`: all processors add in one order
-    few = min(s.k, rows_for(mg, registers() * vector(d) // lanes))
-    blocks = -(-s.k // few)
-    wide, scratch, geometry = copying(plan, src, d, lanes)
-    k = K.narrow_weight((d, d, d, dt.int64, d), mr=mg, few=few, lanes=lanes, step=apart[2] if apart[2] in (1, 2) else 0,
-                        unit=gs[4] == 1, wide=wide)  # fmt: skip
-    work = s.n * math.prod(s.out) * few * mg
-    plan.launch(
-        k, s.groups * blocks, max(1, 32768 // work), out._ptr, g._ptr, src.ptr, steps, scratch, s.k, blocks, s.n, *s.out,
-        mg * gs[1], *gs, *apart, xs[0], cg * xs[1], *geometry,
-    )  # fmt: skip

@@ -7,18 +7,22 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from flambeau.codegen.target import LANE_BYTES
+from flambeau.codegen.target import LANE_BYTES, host
 from flambeau.core import dtypes as dt
 from flambeau.ops import conv_kernels
 from flambeau.ops import conv_planar_kernels as K
-from flambeau.ops.conv_direct import CHUNK, NARROW, registers, residues, table, vector
+from flambeau.ops.conv_direct import CHUNK, registers, residues, table, vector
 from flambeau.ops.conv_plan import Address, Plan
 from flambeau.ops.conv_shape import Shape, strides5
 from flambeau.runtime.threads import get_num_threads
 
+NARROW = 8  # output channels of a group up to which outputs are put in the lanes in any case
 NEAR = 512 << 10  # bytes of a task's copy: with the weights it stays in the second-level cache
 HEIGHTS = (1, 2, 3, 4, 6, 8, 12)  # output channels of a register tile
 ROWS = (2, 4, 6)  # its rows
+RUN = 128  # vectors of outputs, about, between two visits of a weight gradient's sums to memory
+FEW = 4  # input channels of a group up to which outputs are put in the lanes of a weight's gradient
+SUMS = 640 << 10  # bytes of a task's sums of a weight's gradient
 SPAN = 1024  # outputs of a row in a task, at most
 UNROLLED = 49  # taps of a depthwise kernel that are written out
 
@@ -96,6 +100,16 @@ def tile_for(columns: int, single: bool) -> tuple[int, int]:
     return min(((mr, high) for mr, high in tiles if (mr + 1) * high + 1 <= room), key=cost)
 
 
+def forward(plan: Plan, x, w, bias: Address | None, s: Shape, out) -> None:
+    """out = conv(x, w) + bias; w and out are contiguous."""
+    convolve(plan, x, w, bias, s, out, False)
+
+
+def grad_input(plan: Plan, g, w, s: Shape, out) -> None:
+    """out = d loss / d x; w and out are contiguous. Every element of `out` is written, save gaps."""
+    convolve(plan, g, w, None, s, out, True)
+
+
 def convolve(plan: Plan, x, w, bias: Address | None, s: Shape, out, back: bool) -> None:
     """out = conv(x, w) + bias, or (back) the gradient of the input where x is that of the output; w, out are contiguous."""
     ax = axes(s, back)
@@ -109,10 +123,7 @@ def convolve(plan: Plan, x, w, bias: Address | None, s: Shape, out, back: bool) 
 
 @dataclass(frozen=True)
 class Block:
-    """A task: `rows` by `span` outputs, of `blocks` by `spans`; its copy has rows of `width`, `sheet` elements in a sheet.
-
-    A channel of the copy is planes of sheets, one for each remainder of row and column.
-    """
+    """A task: `rows` by `span` outputs, of `blocks` by `spans`; what it copies of a plane has `lines` rows of `width`."""
 
     rows: int
     blocks: int
@@ -122,12 +133,7 @@ class Block:
     lines: int
     planes: int
 
-    @property
-    def sheet(self) -> int:
-        return self.lines * self.width
-
-
-def block_for(ax: list, channels: int, high: int, lanes: int, tasks: int, itemsize: int) -> Block:
+def block_for(ax: list, channels: int, high: int, lanes: int, tasks: int, itemsize: int, most: int = 1 << 60) -> Block:
     """The block whose copy stays near; at least three tasks a thread, where `tasks` are others' part of them."""
     d, h, w = ax
     spans = -(-w.outputs // SPAN)
@@ -137,40 +143,67 @@ def block_for(ax: list, channels: int, high: int, lanes: int, tasks: int, itemsi
 
     def far():
         size = channels * (d.reach + 1) * h.move * w.move * (rows + h.reach // h.move) * width * itemsize
-        return size > NEAR or tasks * spans * -(-h.outputs // rows) < 3 * get_num_threads()
+        return size > NEAR or rows > most or tasks * spans * -(-h.outputs // rows) < 3 * get_num_threads()
 
     while rows > high and far():
         rows = -(-rows // 2 // high) * high
     return Block(rows, -(-h.outputs // rows), span, -(-w.outputs // span), width, rows + h.reach // h.move, d.reach + 1)
 
 
+@dataclass(frozen=True)
+class Copy:
+    """What a block's channels are in scratch: elements of a channel, and what the kernels are told of its making."""
+
+    ax: tuple
+    block: Block
+
+    @property
+    def channel(self) -> int:
+        _, h, w = self.ax
+        return self.block.planes * h.move * w.move * self.block.lines * self.block.width
+
+    def place(self, d: int, h: int, w: int) -> int:
+        """Where a displacement leads to."""
+        (phase_h, row), (phase_w, q) = ((v % a.move, v // a.move) for v, a in zip((h, w), self.ax[1:], strict=True))
+        sheet = (d * self.ax[1].move + phase_h) * self.ax[2].move + phase_w
+        return (sheet * self.block.lines + row) * self.block.width + q
+
+    def edges(self) -> list:
+        """For each span and remainder of the columns the outputs whose inputs are real."""
+        w, found = self.ax[2], []
+        for sb, f in itertools.product(range(self.block.spans), range(w.move)):
+            found += inside(w.start + sb * self.block.span * w.move * w.step + f * w.step, w.move * w.step, w.size)
+        return found
+
+    def geometry(self) -> tuple:
+        """planes ... size_h of the kernels' arguments."""
+        d, h, w = self.ax
+        return (self.block.planes, h.move, w.move, self.block.lines, self.block.width, *(a.step for a in self.ax),
+                *(a.step * a.move for a in self.ax), *(a.start for a in self.ax), d.size, h.size)  # fmt: skip
+
+
 def sums(plan: Plan, x, w, bias: Address | None, s: Shape, out, back: bool, ax: list) -> None:
     """Products of all channels of a group; see `convolve`."""
-    d, high_axis, wide_axis = ax
+    d, h, wide = ax
     dtype, lanes = x._dtype, vector(x._dtype)
     cg, mg, total = s.ci // s.groups, s.co // s.groups, math.prod(s.taps)
     channels, columns = (mg, cg) if back else (cg, mg)
-    mr, high = tile_for(columns, high_axis.outputs == 1)
+    mr, high = tile_for(columns, h.outputs == 1)
     b = block_for(ax, channels, high, lanes, s.n * s.groups * d.outputs, dtype.itemsize)
+    copy = Copy(tuple(ax), b)
     st_x, st_y = strides5(x, s.dims), strides5(out, s.dims)
-    channel = b.planes * high_axis.move * wide_axis.move * b.sheet
     steps: list = []
     picks: list = []
     classes: list = []
     for parts in itertools.product(*(a.classes for a in ax)):
-        first, place = len(steps), sum(y * v for (_, y, _), v in zip(parts, st_y[2:], strict=True))
-        taps = list(itertools.product(*(ts for _, _, ts in parts)))
+        first, taps = len(steps), list(itertools.product(*(ts for _, _, ts in parts)))
+        at = [copy.place(*(e for _, e in tap)) for tap in taps]
+        of = [(t * s.taps[1] + u) * s.taps[2] + v for (t, _), (u, _), (v, _) in taps]
         for c in range(channels):
-            for (t, at_d), (u, dh), (v, dw) in taps:
-                at_h, at_w = divmod(dh, high_axis.move), divmod(dw, wide_axis.move)
-                sheet = (c * b.planes + at_d) * high_axis.move + at_h[1]
-                steps.append((sheet * wide_axis.move + at_w[1]) * b.sheet + at_h[0] * b.width + at_w[0])
-                picks.append(c * total * (cg if back else 1) + (t * s.taps[1] + u) * s.taps[2] + v)
+            steps += [c * copy.channel + v for v in at]
+            picks += [c * total * (cg if back else 1) + v for v in of]
+        place = sum(y * v for (_, y, _), v in zip(parts, st_y[2:], strict=True))
         classes.append((first, len(steps), *(n for n, _, _ in parts), place))
-    lane = wide_axis.move * wide_axis.step
-    edges = []
-    for sb, f in itertools.product(range(b.spans), range(wide_axis.move)):
-        edges += inside(wide_axis.start + sb * b.span * lane + f * wide_axis.step, lane, wide_axis.size)
     depth, panels, square = len(steps), -(-columns // mr), min(8, mr & -mr)
     packed = plan.scratch(s.groups * panels * mr * depth * dtype.itemsize)
     plan.launch(
@@ -179,18 +212,16 @@ def sums(plan: Plan, x, w, bias: Address | None, s: Shape, out, back: bool, ax: 
         1, panels, 0, mg * cg * total,
     )  # fmt: skip
     chunk = -(-depth // -(-depth // CHUNK))
-    room = -(-channels * channel // lanes) * lanes + lanes  # the last outputs read beyond their row
+    room = -(-channels * copy.channel // lanes) * lanes + lanes  # the last outputs read beyond their row
     scratch = plan.scratch(room * get_num_threads() * dtype.itemsize)
-    across, y_across = lane * st_x[4], wide_axis.apart * st_y[4]
+    across, y_across = wide.step * wide.move * st_x[4], wide.apart * st_y[4]
     k = K.planar((dtype, dtype, dtype, dtype, dt.int64, dt.int64, dt.int64, dtype), mr=mr, high=high, lanes=lanes,
                  step=across if across in (1, 2) else 0, y_step=y_across if y_across in (1, 2) else 0, bias_rows=bool(bias))  # fmt: skip
     plan.launch(
         k, s.n * s.groups * d.outputs * b.blocks * b.spans, max(1, 65536 // (columns * depth * b.rows * b.span)), out._ptr, x._ptr,
-        packed, bias or packed, table(steps), table(classes), table(edges), scratch, room, len(classes), columns, depth, chunk, channels,
-        s.groups, d.outputs, b.blocks, b.rows, b.spans, b.span, b.planes, high_axis.move, wide_axis.move, b.lines, b.width,
-        *(a.step for a in ax), *(a.step * a.move for a in ax), *(a.start for a in ax), d.size, high_axis.size, st_x[0],
-        channels * st_x[1], *st_x[1:], across, st_y[0], columns * st_y[1], st_y[1],
-        *(a.apart * v for a, v in zip(ax, st_y[2:], strict=True)),
+        packed, bias or packed, table(steps), table(classes), table(copy.edges()), scratch, room, len(classes), columns, depth,
+        chunk, channels, s.groups, d.outputs, b.blocks, b.rows, b.spans, b.span, *copy.geometry(), st_x[0], channels * st_x[1],
+        *st_x[1:], across, st_y[0], columns * st_y[1], st_y[1], *(a.apart * v for a, v in zip(ax, st_y[2:], strict=True)),
     )  # fmt: skip
 
 
@@ -225,3 +256,62 @@ def depthwise(plan: Plan, x, w, bias: Address | None, s: Shape, out, ax: list) -
         s.co, s.co // s.ci, *outputs, *(a.size for a in ax[:2]), *starts, *steps, *moves, w_first, *w_steps, math.prod(s.taps),
         *st_x, *st_y[:4],
     )  # fmt: skip
+
+
+# gradient of the weight ---------------------------------------------------------------------------
+@functools.lru_cache(maxsize=256)
+def weight_tile(columns: int, depth: int) -> tuple[int, int]:
+    """(columns, steps) of a register tile of sums; as `tile_for`."""
+    room = registers() * host().vector_bytes // LANE_BYTES - 1
+
+    def cost(tile):
+        mr, few = tile
+        cycles = max(mr * few / 2, (mr + 1.7 * few) / 2, 4) + few / 4
+        return -(-columns // mr) * -(-depth // few) * cycles, -few
+
+    tiles = itertools.product((1, 2, 3, 4), (3, 5, 6, 9))
+    return min(((mr, few) for mr, few in tiles if mr * few + mr + 1 <= room), key=cost, default=(1, 3))
+
+
+def fits_weight(s: Shape, d) -> bool:
+    """Whether the outputs fill the lanes better than channels would, of which there are few."""
+    few = s.co // s.groups <= NARROW
+    return few or s.ci // s.groups <= FEW and fits(s, False, d)
+
+
+def grad_weight(plan: Plan, g, x, s: Shape, out) -> None:
+    """out = d loss / d w (contiguous)."""
+    ax = axes(s, False)
+    d, _, w = ax
+    dtype, lanes = x._dtype, LANE_BYTES // x._dtype.itemsize  # not `vector`: all processors add in one order
+    cg, mg, taps = s.ci // s.groups, s.co // s.groups, math.prod(s.taps)
+    mr, few = weight_tile(mg, s.k)
+    tall = -(-mg // mr) * mr
+    channels = max(1, min(cg, SUMS // (tall * taps * lanes * dtype.itemsize)))
+    channel_blocks = -(-cg // channels)
+    channels = -(-cg // channel_blocks)
+    b = block_for(ax, channels, 1, lanes, 1 << 30, dtype.itemsize, 2 * RUN // -(-w.outputs // lanes) + 1)
+    copy = Copy(tuple(ax), b)
+    apart = channels * copy.channel
+    together = max(1, min(s.n, RUN // (b.rows * -(-b.span // lanes)), NEAR // (apart * dtype.itemsize)))
+    places = [copy.place(*(e for _, e in tap)) for tap in itertools.product(*(a.classes[0][2] for a in ax))]
+    steps = [c * copy.channel + v for c in range(channels) for v in places]
+    units, threads = -(-s.n // together) * d.outputs * b.blocks * b.spans, get_num_threads()
+    share = -(-units // min(units, -(-threads // (s.groups * channel_blocks))))
+    parts, total = -(-units // share), s.co * s.k
+    size = -(-together * apart // lanes) * lanes + lanes
+    room = size + -(-len(steps) // few) * few * tall * lanes
+    scratch = plan.scratch(room * threads * dtype.itemsize)
+    sums_at = out._ptr if parts == 1 else plan.scratch(parts * total * dtype.itemsize)
+    st_x, st_g = strides5(x, s.dims), strides5(g, s.dims)
+    across = w.move * w.step * st_x[4]
+    k = K.planar_weight((dtype, dtype, dtype, dt.int64, dt.int64, dtype), mr=mr, few=few, lanes=lanes,
+                        step=across if across in (1, 2) else 0, unit=st_g[4] == 1, masks=host().masks)  # fmt: skip
+    plan.launch(
+        k, parts * s.groups * channel_blocks, max(1, 32768 // (s.n * math.prod(s.out) * taps * mg)), sums_at, g._ptr, x._ptr,
+        table(steps), table(copy.edges()), scratch, room, size, len(steps), mg, cg, channels, channel_blocks, s.groups, s.n, together,
+        apart, units, share, total, d.outputs, b.blocks, b.rows, b.spans, b.span, *s.out[1:], *copy.geometry(), st_x[0], cg * st_x[1],
+        *st_x[1:], across, st_g[0], mg * st_g[1], *st_g[1:],
+    )  # fmt: skip
+    if parts > 1:
+        plan.launch(conv_kernels.total((dtype, dtype)), -(-total // 4096), 4, out._ptr, sums_at, parts, total, total, 4096)

@@ -149,3 +149,79 @@ def depthwise(k, y: Ptr, x: Ptr, w: Ptr, bias: Ptr, edges: Ptr, channels: Int, p
                     out[to] = total.get()
                 with k.else_():
                     out.store(to, total.get(), where=short < E.cast(left, dt.int32))
+
+
+@kernel
+def planar_weight(k, out: Ptr, g: Ptr, x: Ptr, steps: Ptr, edges: Ptr, scratch: Ptr, room: Int, size: Int, depth: Int, columns: Int,
+                  all_channels: Int, channels: Int, channel_blocks: Int, groups: Int, images: Int, together: Int, apart: Int,
+                  units: Int, share: Int, out_part: Int, deep: Int, blocks: Int, block: Int, spans: Int, span: Int, oh: Int, ow: Int,
+                  planes: Int, phases_h: Int, phases_w: Int, rows: Int, width: Int, step_d: Int, step_h: Int, step_w: Int,
+                  move_d: Int, move_h: Int, move_w: Int, a_d: Int, a_h: Int, a_w: Int, size_d: Int, size_h: Int, xn: Int, xg: Int,
+                  xc: Int, xd: Int, xh: Int, xw: Int, across: Int, gn: Int, gg: Int, gc: Int, gd: Int, gh: Int, gw: Int, *,
+                  mr: int, few: int, lanes: int, step: int, unit: bool, masks: bool):  # fmt: skip
+    """out[part][g, column, step] = sum over a part's outputs q of g[g, column, q] * x[steps[step] + q].
+
+    A task takes `share` units (a block of rows of `together` images) and `channels` channels of a group. Sums of `mr` columns
+    and `few` steps stay in registers for a unit, and wait in scratch for the next, one for each lane.
+    """
+    acc = out.dtype
+    with k.parallel() as task:
+        cb, rest = E.mod(task, channel_blocks), task // channel_blocks
+        part = rest // groups
+        grp = rest - part * groups
+        part, grp, c0 = (k.var(v).get() for v in (part, grp, cb * channels))
+        count = E.minimum(all_channels - c0, channels)
+        taps = depth // channels
+        here = k.var(count * taps).get()
+        across_tiles, down = (k.var(v).get() for v in ((here + (few - 1)) // few, (columns + (mr - 1)) // mr))
+        plane = scratch.at(k.worker * room)
+        sums_at, first = plane.at(size), part * share
+        with k.seq(first, E.minimum(first + share, units)) as u:
+            sb, rest = E.mod(u, spans), u // spans
+            hb, rest = E.mod(rest, blocks), rest // blocks
+            nb = rest // deep
+            n0, d, h0, q0 = (k.var(v).get() for v in (nb * together, rest - nb * deep, hb * block, sb * span))
+            number, high, wide = (k.var(v).get() for v in (
+                E.minimum(images - n0, together), E.minimum(oh - h0, block), E.minimum(ow - q0, span)))  # fmt: skip
+            with k.seq(number) as n, k.lanes(lanes) as j:
+                copied(k, plane.at(n * apart), x.at((n0 + n) * xn + grp * xg + c0 * xc), edges.at(sb * phases_w * 2), j,
+                       (count, planes, phases_h, phases_w, rows, width, across), (step_d, step_h, step_w),
+                       (a_d + d * move_d, a_h + h0 * move_h, a_w + q0 * move_w), (size_d, size_h), (xc, xd, xh, xw), lanes, step)  # fmt: skip
+            grad = k.pointer(g.at(n0 * gn + grp * gg + d * gd + h0 * gh + q0 * gw))
+            with k.seq(down) as m, k.seq(across_tiles) as t:
+                places = [k.pointer(plane.at(steps[E.minimum(t * few + i, here - 1)])) for i in range(few)]
+                grads = [k.pointer(grad.at(E.minimum(m * mr + i, columns - 1) * gc)) for i in range(mr)]
+                slot = k.pointer(sums_at.at((m * across_tiles + t) * (mr * few * lanes)))
+                with k.lanes(lanes) as j:
+                    sums = [k.var(E.const(0, acc), acc) for _ in range(mr * few)]
+
+                    def add(at, to, where=None, places=places, grads=grads, sums=sums):
+                        factors = [grad.load(to, where=where) for grad in grads]
+                        for i, place in enumerate(places):
+                            value = place.load(at, where=where)
+                            for factor, s in zip(factors, sums[i::few], strict=True):
+                                s.set(E.fma(value, factor, s.get()))
+
+                    with k.seq(number) as n, k.seq(high) as h, k.seq(0, wide, lanes) as q:
+                        at, to = n * apart + h * width + q + j, n * gn + h * gh + (q + j if unit else (q + j) * gw)
+                        inside = E.cast(j, dt.int32) < E.cast(wide - q, dt.int32)
+                        if masks:  # they cost nothing, a second copy of the body does
+                            add(at, to, inside)
+                        else:
+                            with k.if_(wide - q >= lanes):
+                                add(at, to)
+                            with k.else_():
+                                add(at, to, inside)
+                    with k.if_(u > first):
+                        for i, s in enumerate(sums):
+                            s.set(s.get() + slot[i * lanes + j])
+                    for i, s in enumerate(sums):
+                        slot[i * lanes + j] = s.get()
+        results = k.pointer(out.at(part * out_part + grp * (columns * all_channels * taps) + c0 * taps))
+        with k.seq(columns) as column, k.seq(here) as p:
+            m, t = column // mr, p // few
+            lane = sums_at.at(((m * across_tiles + t) * (mr * few) + (column - m * mr) * few + (p - t * few)) * lanes)
+            total = k.acc("add", acc)
+            with k.vector(lanes) as j:
+                total.update(lane[j])
+            results[column * (all_channels * taps) + p] = total.value
