@@ -18,6 +18,8 @@ from flambeau.runtime.threads import get_num_threads
 CHUNK = 32  # channels summed before a visit to memory: short chains keep the rounding as small as direct sums'
 DEEP = 64  # tiles summed before one, in a gradient of the weight
 FAR = 1 << 16  # weights (without taps) whose transforms leave the second-level cache
+TILES = 640  # most tiles whose transforms are all kept
+MANY = 96  # input channels of a task where all are many
 CACHE = 640 << 10  # bytes of a task's scratch that stay in the second-level cache
 
 
@@ -31,8 +33,8 @@ def fits(s: Shape) -> bool:
 
 
 def fits_weight(s: Shape) -> bool:
-    """Also sums of a size that every thread can hold its own."""
-    return fits(s) and s.ci * s.co <= FAR
+    """Also sums that every thread can hold its own of, or few tiles."""
+    return fits(s) and (s.ci * s.co <= FAR or s.n * math.prod(-(-o // 2) for o in s.out[1:]) <= TILES)
 
 
 def worth(images: int, out: tuple, ci: int, co: int) -> bool:
@@ -116,6 +118,9 @@ def grad_input(plan: Plan, g, w, s: Shape, out) -> None:
 
 def grad_weight(plan: Plan, g, x, s: Shape, out) -> None:
     """out = d loss / d w (contiguous): sums over the tiles a thread each, then brought together."""
+    if s.ci * s.co > FAR:
+        gradient_of_many(plan, g, x, s, out)
+        return
     d, threads = x._dtype, get_num_threads()
     th, tw = (-(-o // 2) for o in s.out[1:])
     tile = direct.tile_for(d, s.ci, s.co)
@@ -144,4 +149,33 @@ def grad_weight(plan: Plan, g, x, s: Shape, out) -> None:
     plan.launch(
         K.weights_back((d, d), nr=tile.nr, lanes=lanes), panels * blocks_of, 1, out._ptr, u, parts, u_part, u_point, high, s.ci,
         s.co, panels, blocks_of, part, 9, s.ci * 9,
+    )  # fmt: skip
+
+
+def gradient_of_many(plan: Plan, g, x, s: Shape, out) -> None:
+    """The same where sums of all channels would be far away: transforms of all tiles first, then all sums of a few channels."""
+    d, threads = x._dtype, get_num_threads()
+    th, tw = (-(-o // 2) for o in s.out[1:])
+    most = s.n * th * tw
+    tile = direct.tile_for(d, s.ci, s.co)
+    lanes, panels = tile.lanes, -(-s.co // tile.nr)
+    wide = math.lcm(tile.mr, lanes)
+    v_point, g_point = (apart(v, lanes, d) for v in (-(-s.ci // wide) * most * wide, panels * most * tile.nr))
+    v, gv = (plan.scratch(K.POINTS * point * d.itemsize) for point in (v_point, g_point))
+    room = 4 * (2 * tw + 2) * lanes
+    xs, gs = ((st[:2], st[3:]) for st in (strides5(x, 2), strides5(g, 2)))
+    how_x, how_g = (reading(a[1][1], a[0][1]) for a in (xs, gs))
+    k = K.sides((d, d, d, d, d), nr=tile.nr, lanes=lanes, wide=wide, how_x=how_x, how_g=how_g)
+    plan.launch(
+        k, s.n * th, 1, v, gv, x._ptr, g._ptr, plan.scratch(room * threads * d.itemsize), room, v_point, g_point, s.n * th, th, tw,
+        *s.size[1:], *s.out[1:], *s.pad[1:], s.ci, s.co, *xs[0], *xs[1], *gs[0], *gs[1],
+    )  # fmt: skip
+    block = min(-(-s.ci // tile.mr), MANY // tile.mr) * tile.mr
+    blocks = -(-s.ci // block)
+    u_point = apart(block * tile.nr, lanes, d)
+    room = K.POINTS * u_point
+    plan.launch(
+        K.gradient_of_many((d, d, d, d), mr=tile.mr, nr=tile.nr, lanes=lanes, wide=wide), panels * blocks, 1, out._ptr, v, gv,
+        plan.scratch(room * threads * d.itemsize), room, u_point, v_point, g_point, most, -(-most // -(-most // DEEP)), blocks, block,
+        s.ci, s.co, 9, s.ci * 9,
     )  # fmt: skip

@@ -98,13 +98,17 @@ def weights_back(k, w: Ptr, u: Ptr, parts: Int, u_part: Int, u_point: Int, high:
                 with k.seq(1, parts) as part:
                     for i, total in enumerate(sums):
                         total.set(total.get() + source[part * u_part + i * u_point + j])
-                points = [total.get() for total in sums]
-                taps = flat(squared(weight_back, [points[i : i + 4] for i in range(0, POINTS, 4)]))
-                taps += [taps[0]] * (-TAPS % lanes)
-                for t in range(0, TAPS, lanes):
-                    for i, row in enumerate(k.transpose(taps[t : t + lanes])):
-                        with k.if_(first + i < columns):
-                            w.store(p * w_row + (first + i) * w_column + t + j, row, where=j < TAPS - t)
+                taps_back(k, w.at(p * w_row + first * w_column), [v.get() for v in sums], columns - first, w_column, j, lanes)
+
+
+def taps_back(k, w, points, columns, w_column, j, lanes: int) -> None:
+    """w[column, tap] = (G' u G)[tap] for as many columns as are left, which are in the lanes of u's 16 points."""
+    taps = flat(squared(weight_back, [points[i : i + 4] for i in range(0, POINTS, 4)]))
+    taps += [taps[0]] * (-TAPS % lanes)
+    for t in range(0, TAPS, lanes):
+        for i, row in enumerate(k.transpose(taps[t : t + lanes])):
+            with k.if_(columns > i):
+                w.store(i * w_column + t + j, row, where=j < TAPS - t)
 
 
 def patches(k, out, x, channels, c0, rows, width, top, pad_w, size_h, size_w, xc, xh, xw, lanes: int, how: str):
@@ -233,3 +237,41 @@ def gradient(k, u: Ptr, x: Ptr, g: Ptr, scratch: Ptr, room: Int, u_part: Int, u_
                 tile = sums.at(point * u_point + (panel * high + p) * nr)
                 factor = gv.at(point * g_point + panel * most * nr)
                 micro(k, tile, rows, lambda i: i * wide, factor, (q1 - q0) * tw, q0 > lo, u.dtype, nr, lanes)
+
+
+# many channels ------------------------------------------------------------------------------------
+@kernel
+def sides(k, v: Ptr, gv: Ptr, x: Ptr, g: Ptr, scratch: Ptr, room: Int, v_point: Int, g_point: Int, count: Int, th: Int, tw: Int,
+          size_h: Int, size_w: Int, oh: Int, ow: Int, pad_h: Int, pad_w: Int, ci: Int, co: Int, xn: Int, xc: Int, xh: Int, xw: Int,
+          gn: Int, gc: Int, gh: Int, gw: Int, *, nr: int, lanes: int, wide: int, how_x: str, how_g: str):  # fmt: skip
+    """The two factors of `gradient`, of all `count` tile rows, one a task."""
+    with k.parallel() as q:
+        patch, most = scratch.at(k.worker * room), count * tw
+        n, row = k.var(q // th).get(), k.var(E.mod(q, th)).get()
+        tile_row(k, v.at(q * tw * wide), x.at(n * xn), patch, v_point, most, ci, row * 2 - pad_h, pad_w, tw, size_h, size_w,
+                 (xc, xh, xw), wide, lanes, how_x, data_side, 4)  # fmt: skip
+        tile_row(k, gv.at(q * tw * nr), g.at(n * gn), patch, g_point, most, co, row * 2, E.const(0, row.dtype), tw, oh, ow,
+                 (gc, gh, gw), nr, lanes, how_g, gradient_side, 2)  # fmt: skip
+
+
+@kernel
+def gradient_of_many(k, w: Ptr, v: Ptr, gv: Ptr, scratch: Ptr, room: Int, u_point: Int, v_point: Int, g_point: Int, most: Int,
+                     chunk: Int, blocks: Int, block: Int, ci: Int, co: Int, w_row: Int, w_column: Int, *, mr: int, nr: int,
+                     lanes: int, wide: int):  # fmt: skip
+    """w = G' [sum over tiles v gv] G for `block` input channels and a panel of output channels a task, all 16 points of them."""
+    with k.parallel() as task:
+        panel = k.var(task // blocks).get()
+        lo = k.var((task - panel * blocks) * block).get()
+        hi = E.minimum(lo + block, ci)
+        u = scratch.at(k.worker * room)
+        with k.seq(POINTS) as point, k.seq(0, most, chunk) as t, k.seq(lo, hi, mr) as p:
+            at = p // wide
+            start = v.at(point * v_point + (at * most + t) * wide + (p - at * wide))
+            rows = [k.pointer(start.at(i)) for i in range(mr)]
+            factor = gv.at(point * g_point + (panel * most + t) * nr)
+            micro(k, u.at(point * u_point + (p - lo) * nr), rows, lambda i: i * wide, factor, E.minimum(most - t, chunk), t > 0,
+                  u.dtype, nr, lanes)  # fmt: skip
+        with k.seq(0, nr, lanes) as q, k.seq(lo, hi) as p, k.lanes(lanes) as j:
+            first, source = panel * nr + q, u.at((p - lo) * nr + q)
+            points = [source[i * u_point + j] for i in range(POINTS)]
+            taps_back(k, w.at(p * w_row + first * w_column), points, co - first, w_column, j, lanes)
