@@ -19,6 +19,7 @@ CHUNK = 32  # channels summed before a visit to memory: short chains keep the ro
 DEEP = 64  # tiles summed before one, in a gradient of the weight
 FAR = 1 << 16  # weights (without taps) whose transforms leave the second-level cache
 TILES = 640  # most tiles whose transforms are all kept
+TOGETHER = 256  # tiles of a task then
 MANY = 96  # input channels of a task where all are many
 CACHE = 640 << 10  # bytes of a task's scratch that stay in the second-level cache
 
@@ -76,12 +77,14 @@ def reading(along_row: int, along_channels: int) -> str:
 def convolve(plan: Plan, x, w, bias: Address | None, out, size, result, pad, ci: int, co: int, w_strides: tuple,
              turned: bool) -> None:  # fmt: skip
     """out = 3x3 convolution of x with w, of strides (input channel, output channel), its taps turned round if `turned`."""
+    if ci * co > FAR and x._shape[0] * math.prod(-(-o // 2) for o in result) <= TILES:
+        convolve_many(plan, x, w, bias, out, size, result, pad, ci, co, w_strides, turned)
+        return
     d, threads, images = x._dtype, get_num_threads(), x._shape[0]
     oh, ow = result
     th, tw = -(-oh // 2), -(-ow // 2)
     together, rows, tile = blocks(images, th, tw, ci, co, d, threads)
     lanes, panels = tile.lanes, -(-co // tile.nr)
-    cp = -(-ci // lanes) * lanes
     u_point = apart(panels * ci * tile.nr, lanes, d)
     u = plan.scratch(K.POINTS * u_point * d.itemsize)
     part = max(1, min(ci, 4096 // tile.nr))
@@ -90,18 +93,46 @@ def convolve(plan: Plan, x, w, bias: Address | None, out, size, result, pad, ci:
     plan.launch(k, panels * parts, max(1, 1024 // (part * tile.nr)), u, w._ptr, u_point, ci, co, panels, parts, part, *w_strides)
     most = -(-together * rows * tw // tile.mr) * tile.mr
     patch = lanes * max((2 * rows + 2) * (2 * tw + 2), 2 * rows * ow + lanes)
-    v_point, m_point = apart(most * cp, lanes, d), apart(most * panels * tile.nr, lanes, d)
+    v_point, m_point = apart(most * (-(-ci // CHUNK) * CHUNK), lanes, d), apart(most * panels * tile.nr, lanes, d)
     room = K.POINTS * (v_point + m_point) + patch
     scratch = plan.scratch(room * threads * d.itemsize)
     row_blocks = -(-th // rows)
     xn, xc, _, xh, xw = strides5(x, 2)
     yn, yc = out._strides[:2]
-    chunk = -(-ci // -(-ci // CHUNK))
-    k = K.convolve((d, d, d, d, d), mr=tile.mr, nr=tile.nr, lanes=lanes, how=reading(xw, xc),
-                   bias_rows=bool(bias))  # fmt: skip
+    k = K.convolve((d, d, d, d, d), mr=tile.mr, nr=tile.nr, lanes=lanes, wide=CHUNK, how=reading(xw, xc), bias_rows=bool(bias))
     plan.launch(
         k, -(-images // together) * row_blocks, 1, out._ptr, x._ptr, u, bias or u, scratch, room, images, together, rows,
-        row_blocks, th, tw, oh, ow, *size, *pad, ci, co, cp, most, u_point, v_point, m_point, chunk, xn, xc, xh, xw, yn, yc,
+        row_blocks, th, tw, oh, ow, *size, *pad, ci, co, most, u_point, v_point, m_point, xn, xc, xh, xw, yn, yc,
+    )  # fmt: skip
+
+
+def convolve_many(plan: Plan, x, w, bias: Address | None, out, size, result, pad, ci: int, co: int, w_strides: tuple,
+                  turned: bool) -> None:  # fmt: skip
+    """The same where weights are many and tiles few: transforms of all tiles first, then a panel of output channels a task."""
+    d, threads, images = x._dtype, get_num_threads(), x._shape[0]
+    th, tw = (-(-o // 2) for o in result)
+    tile = direct.tile_for(d, images * th * tw, co)
+    lanes, panels = tile.lanes, -(-co // tile.nr)
+    xn, xc, _, xh, xw = strides5(x, 2)
+    v_point = apart(images * th * tw * (-(-ci // CHUNK) * CHUNK), lanes, d)
+    v = plan.scratch(K.POINTS * v_point * d.itemsize)
+    room = 4 * (2 * tw + 2) * lanes
+    plan.launch(
+        K.data((d, d, d), lanes=lanes, wide=CHUNK, how=reading(xw, xc)), images * th, 1, v, x._ptr,
+        plan.scratch(room * threads * d.itemsize), room, v_point, images * th, th, tw, *size, *pad, ci, xn, xc, xh, xw,
+    )  # fmt: skip
+    blocks_of = max(-(-images * th * tw // TOGETHER), min(images, -(-threads // panels)))
+    together = -(-images // min(images, blocks_of))
+    most = -(-together * th * tw // tile.mr) * tile.mr
+    u_point, m_point = apart(CHUNK * tile.nr, lanes, d), apart(most * tile.nr, lanes, d)
+    room = K.POINTS * (u_point + m_point) + lanes * (math.prod(result) + lanes)
+    yn, yc = out._strides[:2]
+    k = K.convolve_many((d, d, d, d, d), mr=tile.mr, nr=tile.nr, lanes=lanes, wide=CHUNK, turned_round=turned,
+                        bias_rows=bool(bias))  # fmt: skip
+    image_blocks = -(-images // together)
+    plan.launch(
+        k, panels * image_blocks, 1, out._ptr, v, w._ptr, bias or w._ptr, plan.scratch(room * threads * d.itemsize), room, u_point,
+        v_point, m_point, images, together, image_blocks, th, tw, *result, ci, co, yn, yc, *w_strides,
     )  # fmt: skip
 
 

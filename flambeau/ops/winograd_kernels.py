@@ -71,16 +71,20 @@ def weights(k, u: Ptr, w: Ptr, u_point: Int, depth: Int, columns: Int, panels: I
         panel = task // blocks
         p0 = (task - panel * blocks) * block
         with k.seq(0, nr, lanes) as q, k.seq(p0, E.minimum(p0 + block, depth)) as p:
-            first = panel * nr + q
-            out = u.at((panel * depth + p) * nr + q)
-            with k.lanes(lanes) as j:
-                starts = [p * w_row + E.minimum(first + i, columns - 1) * w_column for i in range(lanes)]
-                taps: list = []
-                for t in range(0, TAPS, lanes):
-                    taps += k.transpose([w.load(s + t + j, where=j < TAPS - t) for s in starts])
-                taps = taps[TAPS - 1 :: -1] if turned_round else taps[:TAPS]
-                for i, v in enumerate(flat(squared(weight_side, [taps[0:3], taps[3:6], taps[6:9]]))):
-                    out[i * u_point + j] = v
+            transformed(k, u.at((panel * depth + p) * nr + q), u_point, w.at(p * w_row), panel * nr + q, columns, w_column, lanes,
+                        turned_round)  # fmt: skip
+
+
+def transformed(k, out, u_point, w, first, columns, w_column, lanes: int, turned_round: bool) -> None:
+    """out[point][0..lanes) = (G w G')[point] of columns from `first`."""
+    with k.lanes(lanes) as j:
+        starts = [E.minimum(first + i, columns - 1) * w_column for i in range(lanes)]
+        taps: list = []
+        for t in range(0, TAPS, lanes):
+            taps += k.transpose([w.load(s + t + j, where=j < TAPS - t) for s in starts])
+        taps = taps[TAPS - 1 :: -1] if turned_round else taps[:TAPS]
+        for i, v in enumerate(flat(squared(weight_side, [taps[0:3], taps[3:6], taps[6:9]]))):
+            out[i * u_point + j] = v
 
 
 @kernel
@@ -141,9 +145,9 @@ def patches(k, out, x, channels, c0, rows, width, top, pad_w, size_h, size_w, xc
 
 @kernel
 def convolve(k, y: Ptr, x: Ptr, u: Ptr, bias: Ptr, scratch: Ptr, room: Int, images: Int, together: Int, rows: Int, row_blocks: Int,
-             th: Int, tw: Int, oh: Int, ow: Int, size_h: Int, size_w: Int, pad_h: Int, pad_w: Int, ci: Int, co: Int, cp: Int,
-             most: Int, u_point: Int, v_point: Int, m_point: Int, chunk: Int, xn: Int, xc: Int, xh: Int, xw: Int, yn: Int, yc: Int, *, mr: int, nr: int, lanes: int,
-             how: str, bias_rows: bool):  # fmt: skip
+             th: Int, tw: Int, oh: Int, ow: Int, size_h: Int, size_w: Int, pad_h: Int, pad_w: Int, ci: Int, co: Int, most: Int,
+             u_point: Int, v_point: Int, m_point: Int, xn: Int, xc: Int, xh: Int, xw: Int, yn: Int, yc: Int, *, mr: int, nr: int,
+             lanes: int, wide: int, how: str, bias_rows: bool):  # fmt: skip
     """`rows` tile rows of `together` images a task: patches, their transforms, 16 products, results. most: tiles, rounded up."""
     acc = u.dtype
     with k.parallel() as task:
@@ -153,41 +157,44 @@ def convolve(k, y: Ptr, x: Ptr, u: Ptr, bias: Ptr, scratch: Ptr, room: Int, imag
         high, panels = r1 - r0, (co + (nr - 1)) // nr
         tiles = (n1 - n0) * high * tw
         width, tall = 2 * tw + 2, 2 * high + 2
-        v = scratch.at(k.worker * room)  # [point][tile][cp]
+        v = scratch.at(k.worker * room)  # [point][panel of wide][tile][wide]: rows of a product lie together
         m = v.at(POINTS * v_point)  # [point][panel][tile][nr]
         patch = m.at(POINTS * m_point)  # then the outputs
-        with k.seq(n0, n1) as n, k.seq(0, cp, lanes) as c:
+        with k.seq(n0, n1) as n, k.seq(0, ci, lanes) as c:
             patches(k, patch, x.at(n * xn), ci, c, tall, width, 2 * r0 - pad_h, pad_w, size_h, size_w, xc, xh, xw, lanes, how)
             with k.seq(high) as ty, k.seq(tw) as tx:
                 corner = patch.at((2 * ty * width + 2 * tx) * lanes)
-                to = v.at((((n - n0) * high + ty) * tw + tx) * cp + c)
+                to = v.at(c // wide * most * wide + (((n - n0) * high + ty) * tw + tx) * wide + (c - c // wide * wide))
                 with k.lanes(lanes) as j:
                     d = [[corner[(a * width + b) * lanes + j] for b in range(4)] for a in range(4)]
                     for i, value in enumerate(flat(squared(data_side, d))):
                         to[i * v_point + j] = value
-        with k.seq(POINTS) as point, k.seq(0, ci, chunk) as p0, k.seq(panels) as panel:
+        with k.seq(POINTS) as point, k.seq(0, ci, wide) as p0, k.seq(panels) as panel:
             factor = u.at(point * u_point + (panel * ci + p0) * nr)
             with k.seq(0, tiles, mr) as t:
-                at = [k.pointer(v.at(point * v_point + E.minimum(t + i, tiles - 1) * cp + p0)) for i in range(mr)]
+                at = [k.pointer(v.at(point * v_point + p0 * most + E.minimum(t + i, tiles - 1) * wide)) for i in range(mr)]
                 sums = m.at(point * m_point + (panel * most + t) * nr)
-                micro(k, sums, at, lambda p: p, factor, E.minimum(ci - p0, chunk), p0 > 0, acc, nr, lanes)
+                micro(k, sums, at, lambda p: p, factor, E.minimum(ci - p0, wide), p0 > 0, acc, nr, lanes)
         with k.seq(n0, n1) as n:
             real = E.minimum(2 * high, oh - 2 * r0)
             with k.seq(panels) as panel, k.seq(0, nr, lanes) as q:
-                with k.seq(high) as ty, k.seq(tw) as tx:
-                    start = m.at((panel * most + ((n - n0) * high + ty) * tw + tx) * nr + q)
-                    corner = patch.at((2 * ty * ow + 2 * tx) * lanes)
-                    with k.lanes(lanes) as j:
-                        s = [[start[(4 * a + b) * m_point + j] for b in range(4)] for a in range(4)]
-                        for a, row in enumerate(squared(result_side, s)):
-                            for b, value in enumerate(row):
-                                with k.if_((2 * ty + a < real) & (2 * tx + b < ow)):
-                                    corner[(a * ow + b) * lanes + j] = value
                 first = panel * nr + q
-                out = y.at(n * yn + first * yc + 2 * r0 * ow)
-                shift = bias.at(first) if bias_rows else None
-                with k.if_(first < co), k.seq(0, real * ow, lanes) as r:
-                    write(k, out, patch.at(r * lanes), shift, None, r, real * ow - r, co - first, yc, lanes, lanes, True)
+                results(k, y.at(n * yn + first * yc + 2 * r0 * ow), bias.at(first) if bias_rows else None,
+                        m.at((panel * most + (n - n0) * high * tw) * nr + q), m_point, patch, co - first, high, tw, real, ow, yc,
+                        nr, lanes)  # fmt: skip
+
+
+def results(k, out, shift, m, m_point, patch, columns, high, tw, real, ow, yc, nr: int, lanes: int) -> None:
+    """out = A' m A + shift of `high` rows of tiles of an image, of which `real` rows of outputs exist; columns in lanes."""
+    with k.seq(high) as ty, k.seq(tw) as tx, k.lanes(lanes) as j:
+        start, corner = m.at((ty * tw + tx) * nr), patch.at((2 * ty * ow + 2 * tx) * lanes)
+        s = [[start[(4 * a + b) * m_point + j] for b in range(4)] for a in range(4)]
+        for a, row in enumerate(squared(result_side, s)):
+            for b, value in enumerate(row):
+                with k.if_((2 * ty + a < real) & (2 * tx + b < ow)):
+                    corner[(a * ow + b) * lanes + j] = value
+    with k.if_(columns > 0), k.seq(0, real * ow, lanes) as r:
+        write(k, out, patch.at(r * lanes), shift, None, r, real * ow - r, columns, yc, lanes, lanes, True)
 
 
 def tile_row(k, to, x, patch, v_point, most, channels, top, left, tw, size_h, size_w, strides, wide: int, lanes: int, how: str,
@@ -240,6 +247,44 @@ def gradient(k, u: Ptr, x: Ptr, g: Ptr, scratch: Ptr, room: Int, u_part: Int, u_
 
 
 # many channels ------------------------------------------------------------------------------------
+@kernel
+def data(k, v: Ptr, x: Ptr, scratch: Ptr, room: Int, v_point: Int, count: Int, th: Int, tw: Int, size_h: Int, size_w: Int, pad_h: Int,
+         pad_w: Int, ci: Int, xn: Int, xc: Int, xh: Int, xw: Int, *, lanes: int, wide: int, how: str):  # fmt: skip
+    """v[point][panel][tile][0..wide) = (B' d B)[point] of all `count` tile rows, one a task."""
+    with k.parallel() as q:
+        n, row = k.var(q // th).get(), k.var(E.mod(q, th)).get()
+        tile_row(k, v.at(q * tw * wide), x.at(n * xn), scratch.at(k.worker * room), v_point, count * tw, ci, row * 2 - pad_h, pad_w,
+                 tw, size_h, size_w, (xc, xh, xw), wide, lanes, how, data_side, 4)  # fmt: skip
+
+
+@kernel
+def convolve_many(k, y: Ptr, v: Ptr, w: Ptr, bias: Ptr, scratch: Ptr, room: Int, u_point: Int, v_point: Int, m_point: Int,
+                  images: Int, together: Int, image_blocks: Int, th: Int, tw: Int, oh: Int, ow: Int, ci: Int, co: Int,
+                  yn: Int, yc: Int, w_row: Int, w_column: Int, *, mr: int, nr: int, lanes: int, wide: int,
+                  turned_round: bool, bias_rows: bool):  # fmt: skip
+    """A panel of output channels of `together` images a task: weights are transformed where they are used."""
+    acc = w.dtype
+    with k.parallel() as task:
+        panel = task // image_blocks
+        first, n0 = (k.var(e).get() for e in (panel * nr, (task - panel * image_blocks) * together))
+        n1 = k.var(E.minimum(n0 + together, images)).get()
+        tiles = k.var((n1 - n0) * th * tw).get()
+        u = scratch.at(k.worker * room)  # [point][p][nr]
+        m = u.at(POINTS * u_point)  # [point][tile][nr]
+        patch = m.at(POINTS * m_point)
+        with k.seq(0, ci, wide) as c0:
+            c1, source = E.minimum(c0 + wide, ci), v.at(c0 * images * th * tw + n0 * th * tw * wide)
+            with k.seq(0, nr, lanes) as q, k.seq(c0, c1) as p:
+                transformed(k, u.at((p - c0) * nr + q), u_point, w.at(p * w_row), first + q, co, w_column, lanes, turned_round)
+            with k.seq(POINTS) as point, k.seq(0, tiles, mr) as t:
+                at = [k.pointer(source.at(point * v_point + E.minimum(t + i, tiles - 1) * wide)) for i in range(mr)]
+                sums = m.at(point * m_point + t * nr)
+                micro(k, sums, at, lambda p: p, u.at(point * u_point), c1 - c0, c0 > 0, acc, nr, lanes)
+        with k.seq(n0, n1) as n, k.seq(0, nr, lanes) as q:
+            results(k, y.at(n * yn + (first + q) * yc), bias.at(first + q) if bias_rows else None, m.at((n - n0) * th * tw * nr + q),
+                    m_point, patch, co - first - q, th, tw, oh, ow, yc, nr, lanes)  # fmt: skip
+
+
 @kernel
 def sides(k, v: Ptr, gv: Ptr, x: Ptr, g: Ptr, scratch: Ptr, room: Int, v_point: Int, g_point: Int, count: Int, th: Int, tw: Int,
           size_h: Int, size_w: Int, oh: Int, ow: Int, pad_h: Int, pad_w: Int, ci: Int, co: Int, xn: Int, xc: Int, xh: Int, xw: Int,
