@@ -119,13 +119,19 @@ def pack_panel(k, dst, b, cols, depth, b0, b1, tile: Tile, layout: str) -> None:
                 dst[p * nr + j0 + j] = E.const(0, dst.compute)
 
 
-def fetch_rows(a, a0, which, tile: Tile, t) -> None:
-    """In round t of a panel's tile number `which`, two lines of the next panel of A, at a, come nearer: eight rows a tile."""
+def fetch_panel(a, a0, a1, which, depth, tile: Tile, layout: str, t) -> None:
+    """In round t of a panel's tile number `which`, two lines of the next panel of A, at a, come nearer.
+
+    Of rows, eight in each tile; of columns, half of the steps of k in each, the line that the panel's last row reaches.
+    """
     line = LINE // a.dtype.itemsize
     lines = 1 << (tile.kc // line - 1).bit_length()
     for u in range(2):
-        row = which * 8 + (t >> lines.bit_length() - 1) * 2 + u
-        a.prefetch(E.minimum(row, tile.mr - 1) * a0 + (t & lines - 1) * line, 2)
+        if layout == "row":
+            row = which * 8 + (t >> lines.bit_length() - 1) * 2 + u
+            a.prefetch(E.minimum(row, tile.mr - 1) * a0 + (t & lines - 1) * line, 2)
+        else:
+            a.prefetch(E.minimum(which * (depth >> 1) + t * 2 + u, depth - 1) * a1 + tile.mr - 1, 2)
 
 
 # the register tile --------------------------------------------------------------------------------
@@ -143,7 +149,7 @@ def register_tile(k, corner, a, a_row, a_step, b, b_step, depth, tall, cols, c0,
 
         def step(p):
             if not isinstance(a_step, int):
-                a.prefetch((p + 8) * a_step)
+                a.prefetch((p + 8) * a_step + height - 1)
             for at in range(0, width, LINE // b.dtype.itemsize):
                 b.prefetch((p + (16 if direct else 8)) * b_step + at)
             bv = E.cast(b.load(p * b_step + j, where=j < cols), acc) if direct else b[p * b_step + j]
@@ -245,11 +251,11 @@ def tiles(k, c: Ptr, a: Ptr, b: Ptr, scratch: Ptr, bias: Ptr, m: Int, n: Int, kk
                     wide = E.maximum(width - half, 0)
                     for lanes, lo, hi in ((nr, 0, wide), (half, (wide + (nr - 1)) // nr * nr, width)):
                         with k.seq(lo, hi, nr) as j:
-                            ahead = functools.partial(fetch_rows, place.at(mr * a0), a0, j // nr, tile) if a_layout == "row" else None
+                            ahead = functools.partial(fetch_panel, place.at(mr * a0), a0, a1, j // nr, depth, tile, a_layout)
                             register_tile(k, out.at((r + i) * c0 + (jc + j) * c1), a.at(i * a_row), a_row, a_step,
                                           block.at(j * depth), E.const(nr, dt.int64), depth, tall - i, width - j, c0, c1, keep,
                                           last, bias, jc + j, r + i, height=height, width=lanes, tile=tile, unit=unit,
-                                          epilogue=epilogue, ahead=ahead)  # fmt: skip
+                                          epilogue=epilogue, ahead=None if a_layout == "any" else ahead)  # fmt: skip
 
                 if a_layout == "column":
                     with k.if_(tall == mr):
