@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
-from flambeau.ops import gemm
+from flambeau.ops import gemm, view
 from flambeau.ops.by_geometry import by_geometry
 from flambeau.ops.copying import copy_elements
 from flambeau.ops.record import COMPOSITE, KERNEL, TENSORS, hooks, op
@@ -440,10 +440,15 @@ def linear(input, weight, bias=None):
         return y if bias is None else y + bias
     if not input._shape:
         raise RuntimeError("linear(): argument 'input' must be at least 1-dimensional, got a 0-d tensor")
+    turned = TURN.quick(weight)
     if len(input._shape) == 2:
-        return mm(input, weight.t()) if bias is None else addmm(bias, input, weight.t())
+        return MM.quick(input, turned) if bias is None else ADDMM.quick(bias, input, turned)
     if len(input._shape) == 1 and bias is None:
-        return mm(input.unsqueeze(0), weight.t()).squeeze(0)
-    flat = input.reshape(math.prod(input._shape[:-1]), input._shape[-1])
-    y = mm(flat, weight.t()) if bias is None else addmm(bias, flat, weight.t())
-    return y.reshape(*input._shape[:-1], weight._shape[0])
+        return mm(input.unsqueeze(0), turned).squeeze(0)
+    *lead, k = input._shape
+    flat = view.reshape_to(input, (math.prod(lead), k))
+    y = mm(flat, turned) if bias is None else addmm(bias, flat, turned)
+    return view.reshape_to(y, (*lead, weight._shape[0]))
+
+
+TURN, MM, ADDMM = view.t.record, mm.record, addmm.record

@@ -20,45 +20,29 @@ def stat_dtype(d):
     return dt.float64 if d is dt.float64 else dt.float32
 
 
-def address(t, other) -> int:
-    """The tensor's address, or another's where it is missing (the kernel does not read it then)."""
-    return (other if t is None else t)._ptr
-
-
 # rows: layer norm, group norm, RMS norm -----------------------------------------------------------
-def rows_forward(x, w, b, n: int, eps: float, period: int, span: int, centred: bool):
-    """(y, mean, rstd) of contiguous rows of n."""
-    d = stat_dtype(x._dtype)
-    rows = x._numel // n if n else 0
-    w, b = (t if t is None or t._dense else t.contiguous() for t in (w, b))
-    y = hooks.empty(x._shape, x._dtype)
-    mean, rstd = hooks.empty((rows,), d), hooks.empty((rows,), d)
-    wd, bd = (d if t is None else t._dtype for t in (w, b))
-    k = K.norm_rows((y._dtype, d, d, x._dtype, wd, bd), centred=centred, weight=w is not None, bias=b is not None)
-    k(rows, max(1, WORK // max(1, n)), y._ptr, mean._ptr, rstd._ptr, x._ptr, address(w, x), address(b, x), n,
-      float(eps), period, span)  # fmt: skip
-    return y, mean, rstd
-
-
 def rows_backward(g, x, mean, rstd, w, n: int, period: int, span: int, centred: bool, has_bias: bool, affine: bool):
     """(gx, gw, gb); the last two as sums over fixed chunks of rows, so they do not depend on threads."""
-    g, x = g.contiguous(), x.contiguous()
-    w = w if w is None else w.contiguous()
-    d = mean._dtype
-    rows = x._numel // n if n else 0
-    gx = hooks.empty(x._shape, x._dtype)
-    chunk = max(1, -(-rows // 32))
-    tasks = -(-rows // chunk)
-    per = n // span * period
-    gw, gb = hooks.empty((tasks, per), d), hooks.empty((tasks, per), d)
-    plain = span == 1 and period == 1
-    wd = d if w is None else w._dtype
-    k = K.norm_rows_backward((gx._dtype, d, d, g._dtype, x._dtype, d, d, wd), centred=centred, weight=w is not None,
-                             bias=has_bias, affine=affine, plain=plain)  # fmt: skip
-    k(tasks, max(1, WORK // max(1, n * chunk)), gx._ptr, gw._ptr, gb._ptr, g._ptr, x._ptr, mean._ptr, rstd._ptr,
-      address(w, x), n, rows, chunk, period, span)  # fmt: skip
+    if not (g._dense and x._dense and (w is None or w._dense)):
+        g, x, w = g.contiguous(), x.contiguous(), w if w is None else w.contiguous()
+    gx, gw, gb = row_gradients(g, x, mean, rstd, w, n, period, span, centred, has_bias, affine)
     out_w = gw.sum(0).to(w._dtype) if affine and w is not None else None
     return gx, out_w, gb.sum(0).to(g._dtype) if affine and has_bias else None
+
+
+@by_geometry
+def row_gradients(g, x, mean, rstd, w, n: int, period: int, span: int, centred: bool, has_bias: bool, affine: bool):
+    """(gx, and of each chunk of rows the sums that gw and gb are made of), of contiguous tensors."""
+    d = mean._dtype
+    rows = x._numel // n if n else 0
+    chunk = max(1, -(-rows // 32))
+    tasks = -(-rows // chunk)
+    part = hooks.dense((tasks, n // span * period), d)
+    k = K.norm_rows_backward((x._dtype, d, d, g._dtype, x._dtype, d, d, d if w is None else w._dtype), centred=centred,
+                             weight=w is not None, bias=has_bias, affine=affine, plain=span == 1 and period == 1)  # fmt: skip
+    operands = [*map(calls.operand, range(4)), calls.operand(1 if w is None else 4)]
+    launch = (k, tasks, max(1, WORK // max(1, n * chunk)), (*map(calls.out, range(3)), *operands, n, rows, chunk, period, span))
+    return calls.bind((hooks.dense(tuple(x._shape), x._dtype), part, part), 4 if w is None else 5, 0, [launch])
 
 
 def normal_rows(x, n: int, eps: float, centred: bool):
@@ -83,13 +67,23 @@ def affine(xh, shape, w, b, period: int, span: int):
 
 
 @op(KERNEL, function=False, method=False, node="NativeLayerNormBackward0")
+@by_geometry
 def norm_over_rows(input, weight, bias, n, eps, period, span, centred):
     """(y, mean, rstd): rows of n normalised, scaled and shifted; the basis of layer, group and RMS norm."""
-    x = input.contiguous()
-    if x._numel == 0:
-        d = stat_dtype(x._dtype)
-        return hooks.empty(x._shape, x._dtype), hooks.empty((0,), d), hooks.empty((0,), d)
-    return rows_forward(x, weight, bias, n, eps, period, span, centred)
+    d, tensors = stat_dtype(input._dtype), [t for t in (input, weight, bias) if t is not None]
+    rows = input._numel // n if n else 0
+    launches = []
+    if input._numel:
+        wd, bd = (d if t is None else t._dtype for t in (weight, bias))
+        x, y, mean, rstd = calls.operand(0), *map(calls.out, range(3))
+        w, b = x if weight is None else calls.operand(1), x if bias is None else calls.operand(len(tensors) - 1)
+        k = K.norm_rows((input._dtype, d, d, input._dtype, wd, bd), centred=centred, weight=weight is not None, bias=bias is not None)
+        launches = [(k, rows, max(1, WORK // max(1, n)), (y, mean, rstd, x, w, b, n, float(eps), period, span))]
+    outs = (hooks.dense(tuple(input._shape), input._dtype), *[hooks.dense((rows,), d)] * 2)
+    call = calls.bind(outs, len(tensors), 0, launches)
+    if all(t._dense for t in tensors):
+        return call
+    return lambda *tensors: call(*[t.contiguous() for t in tensors])
 
 
 @norm_over_rows.vjp("input", "weight", "bias")
@@ -132,9 +126,9 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     check_trailing("layer_norm", input, shape, weight, bias)
     n = math.prod(shape)
-    w = None if weight is None else weight.reshape(-1)
-    b = None if bias is None else bias.reshape(-1)
-    return norm_over_rows(input, w, b, n, eps, 1, 1, True)[0]
+    if len(shape) > 1:
+        weight, bias = (None if t is None else t.reshape(-1) for t in (weight, bias))
+    return norm_over_rows(input, weight, bias, n, eps, 1, 1, True)[0]
 
 
 def check_trailing(name: str, input, shape, weight, bias=None) -> None:

@@ -157,7 +157,7 @@ def install(tensor: type, node: type, recipe: type, freed: object) -> dict:
     if None in layout.values() or not has_lock():
         return {}
     for name, thing in {"Tensor": tensor, "Storage": memory.Storage, "allocate": memory.serve, "empty": (), "zero": 0,
-                        "item": Size.__getitem__, "leaf": -1, "OpNode": node, "FREED": freed, "number_of": tensor.item, "plain_of": tensor._alias}.items():  # fmt: skip
+                        "item": Size.__getitem__, "Size": Size, "tuple_item": tuple.__getitem__, "leaf": -1, "OpNode": node, "FREED": freed, "number_of": tensor.item, "plain_of": tensor._alias}.items():  # fmt: skip
         found[name] = thing
         jit.register_symbol(f"flambeau_{name}", id(thing))
     pairs = memory.blocks()
@@ -170,6 +170,7 @@ def install(tensor: type, node: type, recipe: type, freed: object) -> dict:
     get_slot = ctypes.pythonapi.PyType_GetSlot
     get_slot.restype, get_slot.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_int)
     jit.register_symbol("flambeau_new", get_slot(object, PY_TP_NEW))
+    jit.register_symbol("flambeau_new_tuple", get_slot(tuple, PY_TP_NEW))
     launch.prepare((*calls_ir.API, *calls_record.API, *calls_backward.API), calls_ir.OBJECTS)
     text = calls_ir.module(layout) + calls_record.module(calls_ir.Code(layout)) + calls_backward.module(calls_ir.Code(layout))
     addresses = jit.load(text, tuple(f"flambeau_{name}" for name in calls_ir.BUILTINS))

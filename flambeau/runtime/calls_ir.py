@@ -29,7 +29,7 @@ API = (
     "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size", "PyType_IsSubtype", "Py_DecRef",
 )  # fmt: skip
 OBJECTS = {"flambeau_False": False, "flambeau_True": True, "flambeau_int": int, "flambeau_str": str, "flambeau_dtype": dt.dtype, "flambeau_tuple": tuple,
-           "flambeau_list": list, "flambeau_float32": dt.float32, "flambeau_float64": dt.float64, "flambeau_int64": dt.int64}  # fmt: skip
+           "flambeau_slice": slice, "flambeau_list": list, "flambeau_float32": dt.float32, "flambeau_float64": dt.float64, "flambeau_int64": dt.int64}  # fmt: skip
 PLAIN = ("None", "False", "True")  # objects that stand for themselves in a key
 
 
@@ -51,6 +51,9 @@ HEAD = """
 @flambeau_str = external global i8
 @flambeau_int = external global i8
 @flambeau_item = external global i8
+@flambeau_tuple_item = external global i8
+@flambeau_slice = external global i8
+@flambeau_Size = external global i8
 @flambeau_plain_of = external global i8
 @flambeau_number_of = external global i8
 @flambeau_float32 = external global i8
@@ -67,6 +70,7 @@ HEAD = """
 @version = private constant [8 x i8] c"version\\00"
 
 declare ptr @flambeau_new(ptr, ptr, ptr)
+declare ptr @flambeau_new_tuple(ptr, ptr, ptr)
 declare ptr @PyFloat_FromDouble(double)
 declare ptr @PyLong_FromLongLong(i64)
 declare ptr @PyNumber_Add(ptr, ptr)
@@ -289,10 +293,22 @@ def end(c: Code) -> str:
     return c.text("define ptr @flambeau_end(ptr %self, ptr %ignored)")
 
 
+CALL = "call ptr (ptr, ...) @PyObject_CallFunctionObjArgs(ptr {}, ptr %self, ptr %index, ptr null)"
+
+
 def size(c: Code) -> str:
-    """Size.__getitem__: an item, or what Python says of other indices."""
+    """Size.__getitem__: an item, a slice as a Size, or what Python says of other indices."""
     c("entry:")
-    c.unless(c.let(f"icmp eq ptr {c.get('%index', 'type')}, @flambeau_int"), "other")
+    kind = c.get("%index", "type")
+    c(f"  br i1 {c.let(f'icmp eq ptr {kind}, @flambeau_slice')}, label %slice, label %no_slice", "slice:")
+    part = c.some(c.let(CALL.format("@flambeau_tuple_item")), "null")
+    row = c.let("call ptr @PyTuple_New(i64 1)")
+    c(f"  br i1 {c.let(f'icmp ne ptr {row}, null')}, label %filled, label %drop", "filled:")
+    c(f"  call i32 @PyTuple_SetItem(ptr {row}, i64 0, ptr {part})")
+    made = c.let(f"call ptr @flambeau_new_tuple(ptr @flambeau_Size, ptr {row}, ptr null)")
+    c(f"  call void @Py_DecRef(ptr {row})", f"  ret ptr {made}", "drop:", f"  call void @Py_DecRef(ptr {part})", "  br label %null")
+    c("null:", "  ret ptr null", "no_slice:")
+    c.unless(c.let(f"icmp eq ptr {kind}, @flambeau_int"), "other")
     i = c.whole("%index")
     c(f"  br i1 {c.let(f'icmp eq i64 {i}, -1')}, label %doubt, label %sure", "doubt:", "  %error = call ptr @PyErr_Occurred()")
     c("  call void @PyErr_Clear()", f"  br i1 {c.let('icmp eq ptr %error, null')}, label %sure, label %other", "sure:")
@@ -303,7 +319,7 @@ def size(c: Code) -> str:
     items = c.let(f"getelementptr i8, ptr %self, i64 {c.at['items']}")
     item = c.let(f"load ptr, ptr {c.let(f'getelementptr ptr, ptr {items}, i64 {at}')}")
     c(f"  call void @Py_IncRef(ptr {item})", f"  ret ptr {item}", "other:")
-    c(f"  ret ptr {c.let('call ptr (ptr, ...) @PyObject_CallFunctionObjArgs(ptr @flambeau_item, ptr %self, ptr %index, ptr null)')}")
+    c(f"  ret ptr {c.let(CALL.format('@flambeau_item'))}")
     return c.text("define ptr @flambeau_size(ptr %self, ptr %index)")
 
 
