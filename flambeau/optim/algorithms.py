@@ -350,7 +350,7 @@ class RMSprop(Algorithm):
         advance(state)
         alpha, momentum = number(group["alpha"]), group["momentum"]
         numbers = (number(group["lr"]), alpha, 1 - alpha, number(group["eps"]), number(group["weight_decay"]), sign(group))
-        tensors = [p, g, *[state[n] for n in ("square_avg", "momentum_buffer", "grad_avg") if n in state]]
+        tensors = (p, g, *[state[n] for n in ("square_avg", "momentum_buffer", "grad_avg") if n in state])
         if momentum > 0:
             run = K.rmsprop_centered_momentum if group["centered"] else K.rmsprop_momentum
             run(tensors, *numbers, float(momentum))

@@ -20,6 +20,7 @@ from flambeau.ir.kernel import Int, Ptr, kernel
 from flambeau.ops.calling import dispatcher
 from flambeau.ops.custom import pointwise
 from flambeau.ops.record import POINTWISE, Op, state
+from flambeau.runtime import calls
 from flambeau.tensor.tensor import Tensor
 
 CHUNK = 4096  # elements of a task
@@ -46,18 +47,14 @@ class Update:
             with Batch():
                 self(tensors, *numbers)
             return
-        dtype, shape, at = p._dtype, p._shape, []
-        for t in tensors:
-            if not t._dense or t._dtype is not dtype or t._shape != shape or t._ptr % dtype.itemsize:
-                check_shapes(tensors)
-                self.op.elementwise.run((*tensors, *numbers), (p, *tensors[2:]))
-                break
-            at.append(t._ptr)
-        else:
-            batch.add(self, dtype, p._numel, at, numbers)
+        at = calls.changed(tensors, p._dtype.itemsize)
+        if at is not None:
+            batch.add(self, p._dtype, p._numel, at, numbers)
             batch.held.append(tensors)
-        p._vc.version += 1
-        for t in tensors[2:]:
+            return
+        check_shapes(tensors)
+        self.op.elementwise.run((*tensors, *numbers), (p, *tensors[2:]))
+        for t in (p, *tensors[2:]):
             t._vc.version += 1
 
     def recorded(self, tensors: tuple, numbers: tuple) -> None:

@@ -118,6 +118,14 @@ class Arena:
         return [start + size * index for index in range(count)]
 
 
+LARGE_USED, SMALL_SAMPLE, PEAK = range(3)
+
+
+def counted(i: int) -> property:
+    """One of an allocator's counts as an attribute."""
+    return property(lambda self: self.counts[i], lambda self, n: self.counts.__setitem__(i, n))
+
+
 class Allocator:
     """Bins, arenas and mappings of one process.
 
@@ -135,7 +143,9 @@ class Allocator:
         self.arenas: list[Arena] = []
         self.recent: dict[int, Bin] = {}  # large requests, by their exact size
         self.reserved = self.peak_reserved = 0
-        self.large_used = self.small_sample = self.peak = 0
+        self.counts = (ctypes.c_int64 * 3)()  # where machine code counts too
+
+    large_used, small_sample, peak = map(counted, (LARGE_USED, SMALL_SAMPLE, PEAK))
 
     def __enter__(self):
         self.lock.__enter__()
@@ -160,12 +170,12 @@ class Allocator:
         return found
 
     def large_release(self, box):
-        """Above 64 KiB use is counted as it changes; `x -= n` on ints is one step to the GIL."""
-        push, size = box.push, box.size
+        """Above 64 KiB use is counted as it changes; no other thread runs between reading and writing the count."""
+        push, size, counts = box.push, box.size, self.counts
 
         def release(ptr):
             push(ptr)
-            self.large_used -= size
+            counts[LARGE_USED] -= size
 
         return release
 

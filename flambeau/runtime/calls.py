@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from flambeau.core.size import Size
 from flambeau.runtime import calls_backward, calls_ir, calls_record, jit, launch, memory
+from flambeau.runtime.allocator import SMALL, Bin
 
 __all__ = ["Place", "bind", "install", "number", "operand", "out", "room"]
 
@@ -124,6 +125,17 @@ def moved(base, offset: int):
     return base + offset if offset else base
 
 
+def changed(tensors: tuple, itemsize: int) -> list | None:
+    """The addresses of dense, aligned tensors of one dtype and shape, all but the second of which count a change; else None."""
+    first = tensors[0]
+    for t in tensors:
+        if not t._dense or t._dtype is not first._dtype or t._shape != first._shape or t._ptr % itemsize:
+            return None
+    for t in (first, *tensors[2:]):
+        t._vc.version += 1
+    return [t._ptr for t in tensors]
+
+
 # making the builtins ------------------------------------------------------------------------------
 def offset_of(holder, value, size: int) -> int | None:
     """Where in the first `size` bytes of an object the reference to `value` lies, if that is one place."""
@@ -147,20 +159,25 @@ def slots_of(sample, names) -> dict:
 
 def install(tensor: type, node: type, recipe: type, freed: object) -> dict:
     """Make the builtins, for the classes that they know: {name: builtin}; {} where an object's layout cannot be told."""
+    global changed
     storage = memory.from_external(0, 0, None)
     layout = slots_of(object.__new__(tensor), calls_ir.TENSOR_SLOTS) | slots_of(storage, calls_ir.STORAGE_SLOTS)
     layout |= slots_of(object.__new__(node), calls_record.NODE_SLOTS)
     layout |= slots_of(object.__new__(recipe), calls_backward.RECIPE_SLOTS)
+    layout |= slots_of(Bin(SMALL), calls_ir.BIN_SLOTS)
     marker = object()
     layout["items"] = offset_of((marker,), marker, tuple.__basicsize__ + tuple.__itemsize__)
     layout["type"] = launch.type_offset()
     if None in layout.values() or not has_lock():
         return {}
-    for name, thing in {"Tensor": tensor, "Storage": memory.Storage, "allocate": memory.serve, "empty": (), "zero": 0,
+    for name, thing in {"Tensor": tensor, "Storage": memory.Storage, "allocate": memory.serve, "empty": (), "zero": 0, "one": 1,
                         "item": Size.__getitem__, "Size": Size, "tuple_item": tuple.__getitem__, "leaf": -1, "OpNode": node, "FREED": freed, "number_of": tensor.item, "plain_of": tensor._alias}.items():  # fmt: skip
         found[name] = thing
         jit.register_symbol(f"flambeau_{name}", id(thing))
-    pairs = memory.blocks()
+    pairs, allocator = memory.blocks()
+    found["recent"] = allocator.recent
+    jit.register_symbol("flambeau_recent", id(allocator.recent))
+    jit.register_symbol("flambeau_counts", ctypes.addressof(allocator.counts))
     for name, column in (("pops", 0), ("pushes", 1)):
         found[name] = array("q", [id(pair[column]) for pair in pairs])
         jit.register_symbol(f"flambeau_{name}", found[name].buffer_info()[0])
@@ -182,8 +199,13 @@ def install(tensor: type, node: type, recipe: type, freed: object) -> dict:
         doc = f"{like.__name__}{arguments}\n--\n\n{like.__doc__ or ''}" if like is not None else None
         label = name if like is None else like.__name__
         found[name] = launch.MethodDef(label.encode(), addresses[f"flambeau_{name}"], flags, doc and doc.encode())
+    allocator.large_release = lambda box: new_builtin("give", (box.push, box.size))  # type: ignore[method-assign]
+    for box in list(allocator.bins.values()):
+        if box.size > SMALL:
+            box.release = allocator.large_release(box)
     Size.__getitem__ = new_method("size", Size)
     memory.Storage.__del__ = new_method("end", memory.Storage)
+    changed = new_builtin("changed")
     return {name: new_builtin(name) for name in ("fresh", "alias")} | {
         name: new_method(name, tensor) for name in ("plain", "number")
     }

@@ -37,7 +37,6 @@ declare ptr @PyList_GetItem(ptr, i64)
 declare i32 @PyList_SetSlice(ptr, i64, i64, ptr)
 declare i64 @PyList_Size(ptr)
 declare i32 @PyObject_IsTrue(ptr)
-declare i32 @PyObject_RichCompareBool(ptr, ptr, i32)
 declare ptr @PySequence_GetItem(ptr, i64)
 declare i64 @PySequence_Size(ptr)
 """

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from flambeau.core import dtypes as dt
 from flambeau.runtime import launch
+from flambeau.runtime.allocator import PEAK, SMALL_SAMPLE
 
 METH_NOARGS, METH_O, METH_FASTCALL = 0x4, 0x8, 0x80
 BUILTINS = {"fresh": METH_FASTCALL, "alias": METH_FASTCALL, "call": METH_FASTCALL, "plain": METH_NOARGS, "end": METH_NOARGS, "size": METH_O,
-            "planned": METH_FASTCALL, "note": METH_FASTCALL, "walk": METH_FASTCALL, "number": METH_NOARGS}  # fmt: skip
+            "planned": METH_FASTCALL, "note": METH_FASTCALL, "walk": METH_FASTCALL, "number": METH_NOARGS, "give": METH_O, "changed": METH_FASTCALL}  # fmt: skip
 WORDS = 6  # of a table before the sizes of rooms
 MAX_BASES = 64  # outputs, operands, numbers and rooms of a call, and one
 
@@ -21,6 +22,7 @@ MEMORY = ("_storage", "_ptr", "_vc")
 NOTHING = ("_grad_fn", "_grad", "_base", "_hooks", "_accumulate", "_post_hooks")  # None in a new tensor
 ZERO = ("_output_nr", "_view_version")
 TENSOR_SLOTS = (*GEOMETRY, *MEMORY, *NOTHING, *ZERO, "_offset", "_requires_grad")
+BIN_SLOTS = ("pop", "release", "size")
 STORAGE_SLOTS = ("ptr", "nbytes", "_release", "version")
 
 API = (
@@ -36,7 +38,7 @@ PLAIN = ("None", "False", "True")  # objects that stand for themselves in a key
 def module(at: dict) -> str:
     """All of it, for objects that keep their slots `at` these offsets."""
     c = Code(at)
-    return "\n".join((launch.common(at["type"]), HEAD, take(c), new_tensor(c), fresh(c), alias(c), plain(c), end(c), size(c), number(c), call(c), planned(c)))
+    return "\n".join((launch.common(at["type"]), HEAD, take(c), give(c), new_tensor(c), fresh(c), alias(c), plain(c), end(c), size(c), number(c), changed(c), call(c), planned(c)))
 
 
 HEAD = """
@@ -61,9 +63,12 @@ HEAD = """
 @flambeau_int64 = external global i8
 @flambeau_empty = external global i8
 @flambeau_zero = external global i8
+@flambeau_one = external global i8
 @flambeau_pops = external global i8
 @flambeau_pushes = external global i8
 @flambeau_most = external global i64
+@flambeau_counts = external global i64
+@flambeau_recent = external global i8
 @no_tensor = private constant [27 x i8] c"a call takes Tensors first\\00"
 @no_geometry = private constant [33 x i8] c"a geometry is a tuple of 6 items\\00"
 @miscounted = private constant [48 x i8] c"a call was given another number of arguments...\\00"
@@ -80,6 +85,10 @@ declare ptr @PyObject_CallOneArg(ptr, ptr)
 declare ptr @PyObject_GetAttrString(ptr, ptr)
 declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 declare ptr @PyDict_GetItemWithError(ptr, ptr)
+declare ptr @PyList_New(i64)
+declare i32 @PyList_SetItem(ptr, i64, ptr)
+declare i32 @PyObject_RichCompareBool(ptr, ptr, i32)
+declare i32 @PyObject_SetAttrString(ptr, ptr, ptr)
 declare ptr @PyTuple_New(i64)
 declare i32 @PyTuple_SetItem(ptr, i64, ptr)
 declare i64 @PyTuple_Size(ptr)
@@ -163,12 +172,24 @@ class Code:
 
 def take(c: Code) -> str:
     """A Storage of so many bytes; `number` says the same as a Python int."""
-    c("entry:")
+    c("entry:", "  %push = alloca ptr", "  %block = alloca ptr")
     most = c.let("load i64, ptr @flambeau_most")
-    c.unless(c.let(f"icmp sle i64 %n, {most}"), "ask")
+    c(f"  br i1 {c.let(f'icmp sle i64 %n, {most}')}, label %small, label %other", "small:")
     line = c.let(f"lshr i64 {c.let('add i64 %n, 63')}, 6")
     pop, push = (c.let(f"load ptr, ptr {c.let(f'getelementptr ptr, ptr @flambeau_{x}, i64 {line}')}") for x in ("pops", "pushes"))
     block = c.some(c.let(f"call ptr @PyObject_CallNoArgs(ptr {pop})"), "none")
+    c(f"  store ptr {push}, ptr %push", f"  store ptr {block}, ptr %block", "  br label %have", "other:")
+    c.unless(c.let(f"icmp sge i64 {most}, 0"), "ask")
+    bin = c.some(c.let("call ptr @PyDict_GetItemWithError(ptr @flambeau_recent, ptr %number)"), "unknown")
+    block = c.some(c.let(f"call ptr @PyObject_CallNoArgs(ptr {c.get(bin, 'pop')})"), "none")
+    c(f"  store ptr {c.get(bin, 'release')}, ptr %push", f"  store ptr {block}, ptr %block")
+    used = c.let(f"add i64 {c.let('load i64, ptr @flambeau_counts')}, {c.whole(c.get(bin, 'size'))}")
+    c(f"  store i64 {used}, ptr @flambeau_counts")
+    sample, peak = (c.let(f"getelementptr i64, ptr @flambeau_counts, i64 {i}") for i in (SMALL_SAMPLE, PEAK))
+    total, old = c.let(f"add i64 {used}, {c.let(f'load i64, ptr {sample}')}"), c.let(f"load i64, ptr {peak}")
+    higher = c.let(f"icmp sgt i64 {total}, {old}")
+    c(f"  store i64 {c.let(f'select i1 {higher}, i64 {total}, i64 {old}')}, ptr {peak}", "  br label %have", "have:")
+    block, push = c.let("load ptr, ptr %block"), c.let("load ptr, ptr %push")
     storage = c.some(c.let("call ptr @flambeau_new(ptr @flambeau_Storage, ptr @flambeau_empty, ptr null)"), "back")
     c.set(storage, "ptr", block)
     c.share(storage, "_release", push)
@@ -179,9 +200,19 @@ def take(c: Code) -> str:
     c(f"  call void @Py_DecRef(ptr {block})", "  br label %lost", "lost:")
     c.some(returned, "gone")
     c(f"  call void @Py_DecRef(ptr {returned})", "  br label %gone", "gone:", "  ret ptr null")
-    c("none:", "  call void @PyErr_Clear()", "  br label %ask", "ask:")
+    c("unknown:", "  br label %none", "none:", "  call void @PyErr_Clear()", "  br label %ask", "ask:")
     c(f"  ret ptr {c.let('call ptr @PyObject_CallOneArg(ptr @flambeau_allocate, ptr %number)')}")
     return c.text("define internal ptr @take(i64 %n, ptr %number)")
+
+
+def give(c: Code) -> str:
+    """The end of a large block: back to its bin, and no longer in use; %self is (push, size)."""
+    c("entry:")
+    items = c.let(f"getelementptr i8, ptr %self, i64 {c.at['items']}")
+    done = c.some(c.let(f"call ptr @PyObject_CallOneArg(ptr {c.item(items, 0)}, ptr %block)"), "null")
+    left = c.let(f"sub i64 {c.let('load i64, ptr @flambeau_counts')}, {c.whole(c.item(items, 1))}")
+    c(f"  store i64 {left}, ptr @flambeau_counts", f"  ret ptr {done}", "null:", "  ret ptr null")
+    return c.text("define ptr @flambeau_give(ptr %self, ptr %block)")
 
 
 def blank(c: Code, target: str) -> str:
@@ -342,6 +373,58 @@ def number(c: Code) -> str:
     c("  br label %other", "other:")
     c(f"  ret ptr {c.let('call ptr @PyObject_CallOneArg(ptr @flambeau_number_of, ptr %self)')}")
     return c.text("define ptr @flambeau_number(ptr %self, ptr %ignored)")
+
+
+def changed(c: Code) -> str:
+    """changed(tensors, itemsize): see calls.changed, which it asks where the tensors are not of one dtype, shape and dense."""
+    c("entry:", "  %at_check = alloca i64", "  %at_bump = alloca i64", "  %found = alloca ptr", "  store ptr null, ptr %found")
+    c.unless(c.let("icmp eq i64 %count, 2"), "wrong")
+    tensors = c.item("%objects", 0)
+    c.unless(c.let(f"icmp eq ptr {c.get(tensors, 'type')}, @flambeau_tuple"), "wrong")
+    n, items = c.let(f"call i64 @PyTuple_Size(ptr {tensors})"), c.let(f"getelementptr i8, ptr {tensors}, i64 {c.at['items']}")
+    c.unless(c.let(f"icmp sgt i64 {n}, 0"), "wrong")
+    mask = c.let(f"sub i64 {c.whole(c.item('%objects', 1))}, 1")
+    first = c.item(items, 0)
+    c.tensor(first, "ask")
+    found = c.some(c.let(f"call ptr @PyList_New(i64 {n})"), "null")
+    c(f"  store ptr {found}, ptr %found")
+
+    def nth(i: str) -> str:
+        return c.let(f"load ptr, ptr {c.let(f'getelementptr ptr, ptr {items}, i64 {i}')}")
+
+    def check(i: str) -> None:
+        x = nth(i)
+        c.tensor(x, "ask")
+        c.unless(c.let(f"icmp eq ptr {c.get(x, '_dense')}, @flambeau_True"), "ask")
+        c.unless(c.let(f"icmp eq ptr {c.get(x, '_dtype')}, {c.get(first, '_dtype')}"), "ask")
+        shapes = [c.some(c.get(t, "_shape"), "ask") for t in (x, first)]
+        same = c.let(f"call i32 @PyObject_RichCompareBool(ptr {shapes[0]}, ptr {shapes[1]}, i32 2)")
+        c.unless(c.let(f"icmp eq i32 {same}, 1"), "ask")
+        for slot in ("_vc", "_storage"):
+            c.some(c.get(x, slot), "ask")
+        ptr = c.some(c.get(x, "_ptr"), "ask")
+        c.unless(c.let(f"icmp eq i64 {c.let(f'and i64 {c.whole(ptr)}, {mask}')}, 0"), "ask")
+        c(f"  call void @Py_IncRef(ptr {ptr})", f"  call i32 @PyList_SetItem(ptr {found}, i64 {i}, ptr {ptr})")
+
+    def bump(i: str) -> None:
+        c(f"  br i1 {c.let(f'icmp eq i64 {i}, 1')}, label %bumped, label %count_up", "count_up:")
+        counter = c.get(nth(i), "_vc")
+        old = c.some(c.let(f"call ptr @PyObject_GetAttrString(ptr {counter}, ptr @version)"), "fail")
+        more = c.let(f"call ptr @PyNumber_Add(ptr {old}, ptr @flambeau_one)")
+        c(f"  call void @Py_DecRef(ptr {old})")
+        c.some(more, "fail")
+        told = c.let(f"call i32 @PyObject_SetAttrString(ptr {counter}, ptr @version, ptr {more})")
+        c(f"  call void @Py_DecRef(ptr {more})")
+        c.unless(c.let(f"icmp eq i32 {told}, 0"), "fail")
+        c("  br label %bumped", "bumped:")
+
+    loop(c, "check", n, check)
+    loop(c, "bump", n, bump)
+    c(f"  ret ptr {found}", "ask:", "  call void @PyErr_Clear()")
+    c(f"  call void @Py_DecRef(ptr {c.let('load ptr, ptr %found')})", "  call void @Py_IncRef(ptr @flambeau_None)")
+    c("  ret ptr @flambeau_None", "fail:", f"  call void @Py_DecRef(ptr {found})", "  br label %null", "null:", "  ret ptr null")
+    c.fail("wrong", "@miscounted")
+    return c.text("define ptr @flambeau_changed(ptr %self, ptr %objects, i64 %count)")
 
 
 def loop(c: Code, name: str, count: str, body) -> None:

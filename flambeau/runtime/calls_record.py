@@ -25,9 +25,6 @@ HEAD = """
 @flambeau_list = external global i8
 
 declare ptr @PyIter_Next(ptr)
-declare ptr @PyList_New(i64)
-declare i32 @PyList_SetItem(ptr, i64, ptr)
-declare i32 @PyObject_SetAttrString(ptr, ptr, ptr)
 declare ptr @PyTuple_GetItem(ptr, i64)
 """
 

@@ -187,6 +187,6 @@ def _build_table():
 _table = _build_table()
 
 
-def blocks() -> list[tuple]:
-    """(pop, push) for each number of 64-byte lines up to 64 KiB."""
-    return _table
+def blocks() -> tuple[list[tuple], Allocator]:
+    """(pop, push) for each number of 64-byte lines up to 64 KiB, and the allocator."""
+    return _table, _allocator

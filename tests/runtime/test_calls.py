@@ -11,9 +11,11 @@ from flambeau.core.size import Size
 from flambeau.ops.by_geometry import key_of
 from flambeau.ops.record import TABLE, hooks
 from flambeau.runtime import calls, memory
+from flambeau.runtime.allocator import class_size
 from flambeau.support.errors import OutOfMemoryError
 from flambeau.tensor import tensor as T
 
+python_changed = calls.changed
 torch.ones(3).exp()  # the first kernel: the builtins are there
 SLOTS = [s for s in torch.Tensor.__slots__ if not s.startswith("__")]
 NEW_PLACE = {"_storage", "_ptr", "_vc"}
@@ -159,6 +161,34 @@ def test_nothing_is_kept():
     gc.collect()
     assert [sys.getrefcount(o) for o in counted] == before
     assert memory.stats()["blocks"] == blocks
+
+
+def test_large_blocks_are_counted():
+    geometry, size = T.dense((50_000,), torch.float32), class_size(200_000)
+    T.fresh(geometry)
+    gc.collect()
+    before = memory.stats()["allocated"]
+    memory.reset_peak()
+    for make in (T.fresh, calls.fresh):
+        a, b = make(geometry), T.fresh(geometry)
+        assert memory.stats()["allocated"] - before == 2 * size == memory.stats()["peak_allocated"] - before
+        del a, b
+        assert memory.stats()["allocated"] == before
+
+
+def test_changes():
+    p, g, m = torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(3, 2).view(2, 3)
+    apart = torch.zeros(2, 3).data
+    for count in (calls.changed, python_changed):
+        old = [t._version for t in (p, g, m, apart)]
+        assert count((p, g, m, apart), 4) == [t._ptr for t in (p, g, m, apart)]
+        assert [t._version for t in (p, g, m, apart)] == [old[0] + 1, old[1], old[2] + 1, old[3] + 1]
+        for other in (torch.zeros(3, 2), torch.zeros(2, 3).double(), torch.zeros(3, 2).t(), torch.zeros(7).view(torch.uint8)[1:25].view(2, 12)):
+            old = p._version
+            assert count((p, other), 4) is None and count((p, g, other), 4) is None and p._version == old
+    for wrong in ((), ((),), ([p], 4), (3, 4)):
+        with pytest.raises(TypeError):
+            calls.changed(*wrong)
 
 
 def test_out_of_memory_comes_through():
