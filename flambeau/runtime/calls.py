@@ -1,7 +1,7 @@
 """What surrounds a kernel as CPython builtins: tensors made, aliases made, storages ended, whole calls repeated.
 
 A small op costs the interpreter more than the processor: its result alone is twenty attributes, stored one by one. The
-builtins here (machine code: calls_ir.py) do that through CPython's own functions, object.__new__ and list.pop among them.
+builtins here (machine code: calls_code.py) do that through CPython's own functions, object.__new__ and list.pop among them.
 Each has a form in Python, in tensor.tensor, runtime.memory and `replay`: that is what it does, and what is used before the
 first kernel, and for good where the layout of an object cannot be told.
 
@@ -20,12 +20,20 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from flambeau.core.size import Size
-from flambeau.runtime import calls_backward, calls_ir, calls_record, jit, launch, memory
+from flambeau.runtime import (
+    calls_backward,
+    calls_code,
+    calls_op,
+    calls_record,
+    calls_tensor,
+    jit,
+    launch,
+    memory,
+)
 from flambeau.runtime.allocator import SMALL, Bin
 
 __all__ = ["Place", "bind", "install", "number", "operand", "out", "room"]
 
-MAX_BASES = calls_ir.MAX_BASES
 fresh: Callable = None  # type: ignore[assignment]  # the Python form, set by tensor.tensor
 second = ctypes.c_void_p(0)  # a class derived from Tensor that is taken as it is too: Parameter, once there is one
 found: dict = {}  # the builtins' definitions and what they point to, once `install` has made them
@@ -82,7 +90,7 @@ def bind(outs: tuple, operands: int, numbers: int, launches: list, rooms: tuple 
         for a in args:
             words += (kinds[a.kind] + a.index, a.offset) if a.__class__ is Place else (0, bits(a))
     known = "call" in found and all(isinstance(getattr(part[0], "__self__", None), int) for part in launches)
-    if not known or kinds["room"] + len(rooms) > MAX_BASES or any(len(part[3]) > launch.MAX_ARGS for part in launches):
+    if not known or kinds["room"] + len(rooms) > calls_op.MAX_BASES or any(len(part[3]) > launch.MAX_ARGS for part in launches):
         return replay(outs, operands, numbers, launches, rooms, alike, keep)
     table = array("q", words)
     return new_builtin("call", (table.buffer_info()[0], outs, table, launches, keep))
@@ -157,58 +165,77 @@ def slots_of(sample, names) -> dict:
     return at
 
 
+METH_NOARGS, METH_O, METH_FASTCALL = 0x4, 0x8, 0x80
+BUILTINS = {
+    "fresh": METH_FASTCALL, "alias": METH_FASTCALL, "plain": METH_NOARGS, "end": METH_NOARGS, "give": METH_O, "size": METH_O,
+    "number": METH_NOARGS, "changed": METH_FASTCALL, "call": METH_FASTCALL, "planned": METH_FASTCALL, "note": METH_FASTCALL,
+    "walk": METH_FASTCALL,
+}  # fmt: skip
+
+
 def install(tensor: type, node: type, recipe: type, freed: object) -> dict:
     """Make the builtins, for the classes that they know: {name: builtin}; {} where an object's layout cannot be told."""
     global changed
-    storage = memory.from_external(0, 0, None)
-    layout = slots_of(object.__new__(tensor), calls_ir.TENSOR_SLOTS) | slots_of(storage, calls_ir.STORAGE_SLOTS)
-    layout |= slots_of(object.__new__(node), calls_record.NODE_SLOTS)
-    layout |= slots_of(object.__new__(recipe), calls_backward.RECIPE_SLOTS)
-    layout |= slots_of(Bin(SMALL), calls_ir.BIN_SLOTS)
-    marker = object()
-    layout["items"] = offset_of((marker,), marker, tuple.__basicsize__ + tuple.__itemsize__)
-    layout["type"] = launch.type_offset()
+    pairs, allocator = memory.blocks()
+    layout = layout_of(tensor, node, recipe)
     if None in layout.values() or not has_lock():
         return {}
-    for name, thing in {"Tensor": tensor, "Storage": memory.Storage, "allocate": memory.serve, "empty": (), "zero": 0, "one": 1,
-                        "item": Size.__getitem__, "Size": Size, "tuple_item": tuple.__getitem__, "leaf": -1, "OpNode": node, "FREED": freed, "number_of": tensor.item, "plain_of": tensor._alias}.items():  # fmt: skip
-        found[name] = thing
+    python = {"number": tensor.item, "plain": tensor._alias, "size": Size.__getitem__, "end": memory.Storage.__del__}
+    columns = {name: array("q", [id(pair[i]) for pair in pairs]) for i, name in enumerate(("pops", "pushes"))}
+    ours = {
+        "Tensor": tensor, "Storage": memory.Storage, "Size": Size, "OpNode": node, "FREED": freed, "allocate": memory.serve,
+        "item": python["size"], "number_of": python["number"], "plain_of": python["plain"], "recent": allocator.recent,
+    }  # fmt: skip
+    found.update(ours, layout=layout, columns=columns, pairs=pairs, objects=calls_code.OBJECTS)  # they must live on
+    for name, thing in (ours | calls_code.OBJECTS).items():
         jit.register_symbol(f"flambeau_{name}", id(thing))
-    pairs, allocator = memory.blocks()
-    found["recent"] = allocator.recent
-    jit.register_symbol("flambeau_recent", id(allocator.recent))
-    jit.register_symbol("flambeau_counts", ctypes.addressof(allocator.counts))
-    for name, column in (("pops", 0), ("pushes", 1)):
-        found[name] = array("q", [id(pair[column]) for pair in pairs])
-        jit.register_symbol(f"flambeau_{name}", found[name].buffer_info()[0])
-    found["pairs"] = pairs
-    jit.register_symbol("flambeau_most", ctypes.addressof(memory.most))
-    jit.register_symbol("flambeau_second", ctypes.addressof(second))
-    get_slot = ctypes.pythonapi.PyType_GetSlot
-    get_slot.restype, get_slot.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_int)
-    jit.register_symbol("flambeau_new", get_slot(object, PY_TP_NEW))
-    jit.register_symbol("flambeau_new_tuple", get_slot(tuple, PY_TP_NEW))
-    launch.prepare((*calls_ir.API, *calls_record.API, *calls_backward.API), calls_ir.OBJECTS)
-    text = calls_ir.module(layout) + calls_record.module(calls_ir.Code(layout)) + calls_backward.module(calls_ir.Code(layout))
-    addresses = jit.load(text, tuple(f"flambeau_{name}" for name in calls_ir.BUILTINS))
-    found["layout"] = layout
-    public = {"number": tensor.item, "plain": tensor._alias, "size": Size.__getitem__, "end": memory.Storage.__del__}
-    for name, flags in calls_ir.BUILTINS.items():
-        like = public.get(name)
+    cells = {name: column.buffer_info()[0] for name, column in columns.items()} | {
+        "most": ctypes.addressof(memory.most), "counts": ctypes.addressof(allocator.counts), "second": ctypes.addressof(second),
+        "new": tp_new(object), "new_tuple": tp_new(tuple),
+    }  # fmt: skip
+    for name, address in cells.items():
+        jit.register_symbol(f"flambeau_{name}", address)
+    launch.prepare(calls_code.API)
+    parts = (calls_tensor, calls_op, calls_record, calls_backward)
+    text = "\n".join((launch.common(layout["type"]), calls_code.head(), *[part.module(calls_code.Code(layout)) for part in parts]))
+    addresses = jit.load(text, tuple(f"flambeau_{name}" for name in BUILTINS))
+    for name, flags in BUILTINS.items():
+        like = python.get(name)
         arguments = "($self, index, /)" if name == "size" else "($self, /)"
-        doc = f"{like.__name__}{arguments}\n--\n\n{like.__doc__ or ''}" if like is not None else None
+        doc = f"{like.__name__}{arguments}\n--\n\n{like.__doc__ or ''}".encode() if like is not None else None
         label = name if like is None else like.__name__
-        found[name] = launch.MethodDef(label.encode(), addresses[f"flambeau_{name}"], flags, doc and doc.encode())
+        found[name] = launch.MethodDef(label.encode(), addresses[f"flambeau_{name}"], flags, doc)
     allocator.large_release = lambda box: new_builtin("give", (box.push, box.size))  # type: ignore[method-assign]
     for box in list(allocator.bins.values()):
         if box.size > SMALL:
             box.release = allocator.large_release(box)
-    Size.__getitem__ = new_method("size", Size)
-    memory.Storage.__del__ = new_method("end", memory.Storage)
+    Size.__getitem__, memory.Storage.__del__ = new_method("size", Size), new_method("end", memory.Storage)
     changed = new_builtin("changed")
     return {name: new_builtin(name) for name in ("fresh", "alias")} | {
         name: new_method(name, tensor) for name in ("plain", "number")
     }
+
+
+def layout_of(tensor: type, node: type, recipe: type) -> dict:
+    """Where objects keep their slots, tuples their items, and all their types."""
+    samples = (
+        (object.__new__(tensor), calls_code.TENSOR_SLOTS), (memory.from_external(0, 0, None), calls_code.STORAGE_SLOTS),
+        (object.__new__(node), calls_code.NODE_SLOTS), (object.__new__(recipe), calls_code.RECIPE_SLOTS),
+        (Bin(SMALL), calls_code.BIN_SLOTS),
+    )  # fmt: skip
+    layout: dict = {}
+    for sample, names in samples:
+        layout |= slots_of(sample, names)
+    marker = object()
+    layout["items"] = offset_of((marker,), marker, tuple.__basicsize__ + tuple.__itemsize__)
+    return layout | {"type": launch.type_offset()}
+
+
+def tp_new(cls: type) -> int:
+    """The address of what makes an instance of a built-in class."""
+    get_slot = ctypes.pythonapi.PyType_GetSlot
+    get_slot.restype, get_slot.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_int)
+    return get_slot(cls, PY_TP_NEW)
 
 
 PY_TP_NEW = 65  # from CPython's typeslots.h, part of its stable interface

@@ -10,36 +10,11 @@ were packed, freed or changed, anomaly mode. Passes that are themselves recorded
 
 from __future__ import annotations
 
-from flambeau.runtime.calls_ir import MOST, Code, loop
+from flambeau.runtime.calls_code import MOST, Code, loop
 
 POP, PUSH, ACCUMULATE, UNBROADCAST, STEP, ADD, HOOKS = range(7)
-RECIPE_SLOTS = ("calls", "flags")
 GIVEN = 3  # places of a rule's arguments before the saved ones: the gradient, all of them, flags
 FUSED, SPREAD, PLACES = 1, 4, 5  # of a recipe's call
-API = (
-    "PyDict_Contains", "PyDict_DelItem", "PyDict_SetItem", "PyList_Append", "PyList_GetItem", "PyList_SetSlice", "PyList_Size",
-    "PyObject_IsTrue", "PyObject_RichCompareBool", "PySequence_GetItem", "PySequence_Size",
-)  # fmt: skip
-
-HEAD = """
-@hooks = private constant [6 x i8] c"hooks\\00"
-@seq = private constant [4 x i8] c"seq\\00"
-@edges = private constant [6 x i8] c"edges\\00"
-@post_hooks = private constant [11 x i8] c"post_hooks\\00"
-@flambeau_OpNode = external global i8
-@flambeau_FREED = external global i8
-
-declare i32 @PyDict_Contains(ptr, ptr)
-declare i32 @PyDict_DelItem(ptr, ptr)
-declare i32 @PyDict_SetItem(ptr, ptr, ptr)
-declare i32 @PyList_Append(ptr, ptr)
-declare ptr @PyList_GetItem(ptr, i64)
-declare i32 @PyList_SetSlice(ptr, i64, i64, ptr)
-declare i64 @PyList_Size(ptr)
-declare i32 @PyObject_IsTrue(ptr)
-declare ptr @PySequence_GetItem(ptr, i64)
-declare i64 @PySequence_Size(ptr)
-"""
 
 
 class Keeper:
@@ -319,4 +294,4 @@ def walk(c: Code) -> str:
 
 def module(c: Code) -> str:
     """All of it."""
-    return "\n".join((HEAD, run_node(c), walk(c)))
+    return "\n".join((run_node(c), walk(c)))

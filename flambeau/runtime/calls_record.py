@@ -11,22 +11,9 @@ tensors, subclasses, other dtypes, hooks of saved tensors, goes to slow(result, 
 
 from __future__ import annotations
 
-from flambeau.runtime.calls_ir import MOST, Code, loop
+from flambeau.runtime.calls_code import MOST, Code, loop
 
 STATE, HOOKS, NUMBERS, SLOW, DIFF, KNOWN, DEFAULTS = range(7)
-NODE_SLOTS = ("edges", "seq", "recipe", "saved", "versions")
-API = ("PyIter_Next", "PyList_New", "PyList_SetItem", "PyObject_SetAttrString", "PyTuple_GetItem", "PyTuple_SetItem")
-
-HEAD = """
-@grad = private constant [5 x i8] c"grad\\00"
-@watched = private constant [8 x i8] c"watched\\00"
-@outputs = private constant [8 x i8] c"outputs\\00"
-@flambeau_leaf = external global i8
-@flambeau_list = external global i8
-
-declare ptr @PyIter_Next(ptr)
-declare ptr @PyTuple_GetItem(ptr, i64)
-"""
 
 
 def version(c: Code) -> str:
@@ -293,4 +280,4 @@ def note(c: Code) -> str:
 
 def module(c: Code) -> str:
     """All of it."""
-    return "\n".join((HEAD, version(c), kind(c), attach(c), note(c)))
+    return "\n".join((version(c), kind(c), attach(c), note(c)))

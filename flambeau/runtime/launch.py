@@ -67,13 +67,13 @@ def _define():
     return MethodDef(b"kernel", address, METH_FASTCALL, doc)
 
 
-def prepare(functions: Iterable[str] = (), objects: dict | None = None) -> None:
+def prepare(functions: Iterable[str] = ()) -> None:
     """Let machine code use CPython's functions by name: those of a launch, and more."""
     threads.prepare()
     for name in (*_API, *functions):
         function = getattr(ctypes.pythonapi, name)
         jit.register_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
-    for name, thing in {**_OBJECTS, **(objects or {})}.items():
+    for name, thing in _OBJECTS.items():
         jit.register_symbol(name, id(thing))
 
 

@@ -76,7 +76,7 @@ def test_alias_and_plain():
     y = w * 2
     plain = y._alias()
     assert plain._grad_fn is None and not plain._requires_grad and plain._base is None and plain._vc is y._vc
-    assert {s: getattr(plain, s) for s in calls.calls_ir.GEOMETRY} == {s: getattr(y, s) for s in calls.calls_ir.GEOMETRY}
+    assert {s: getattr(plain, s) for s in calls.calls_code.GEOMETRY} == {s: getattr(y, s) for s in calls.calls_code.GEOMETRY}
     for wrong in (None, 3, "x"):
         with pytest.raises(TypeError):
             T.alias(wrong, (3, Size((3,)), (2,), False, 5, 20))
