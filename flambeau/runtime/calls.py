@@ -6,9 +6,13 @@ Each has a form in Python, in tensor.tensor, runtime.memory and `replay`: that i
 first kernel, and for good where the layout of an object cannot be told.
 
     fresh(geometry)     a tensor in memory of its own      alias(x, geometry)   a view of x
-    plain(x)            x without history                  Storage.__del__      the block goes back
-    Size.__getitem__
+    plain(x)            x without history                  number(x)            x.item()
+    Storage.__del__, give                                  a block goes back
+    Size.__getitem__    sizes and slices of them           changed(tensors)     addresses for an optimizer's step
     bind(...)           a call: outputs made, scratch taken, kernels launched, outputs returned
+    planned(...)        an op of ops.by_geometry: finds the call, makes it, and
+    note(result, ...)   notes its history, as autograd.graph.record does
+    walk(...)           the backward pass, as autograd.engine.run
 """
 
 from __future__ import annotations
