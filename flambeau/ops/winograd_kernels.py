@@ -7,17 +7,23 @@ Every 2x2 outputs come from a 4x4 patch d of the input, 3x3 weights w, and small
 The gradient of the weight is the same formula read backwards: G' [sum over tiles (B' d B) . (A g A')] G. Channels are in
 the lanes everywhere; a task takes some tile rows from x to y, all in its own scratch.
 
+With stride 2 it is 25 products where there were 36: of a dimension's three taps the outer two meet the even inputs, as a
+filter of two taps (F(2, 2), 3 products for 2 outputs), the middle one the odd inputs. WAYS has the matrices.
+
 Source: S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin, S. Gray, Fast Algorithms for Convolutional Neural
 Networks, CVPR 2016.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, kernel
 from flambeau.ops.conv_kernels import micro, write
 
-POINTS, TAPS = 16, 9
+TAPS = 9
 
 
 def squared(rows_of, square):
@@ -31,38 +37,66 @@ def flat(square) -> list:
     return [v for row in square for v in row]
 
 
-def data_side(d):
-    """B' on a column of 4."""
-    return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
-
-
-def weight_side(w):
-    """G on a column of 3."""
+def halves(w):
+    """G of stride 1 on a column of 3."""
     half = E.const(0.5, w[0].dtype)
     outer, inner = (w[0] + w[2]) * half, w[1] * half
     return [w[0], outer + inner, outer - inner, w[2]]
 
 
-def result_side(m):
-    """A' on a column of 4."""
-    return [m[0] + m[1] + m[2], m[1] - m[2] - m[3]]
-
-
-def gradient_side(g):
-    """A on a column of 2."""
-    return [g[0], g[0] + g[1], g[0] - g[1], -g[1]]
-
-
-def weight_back(m):
-    """G' on a column of 4."""
+def halves_back(m):
+    """Its transpose on a column of 4."""
     half = E.const(0.5, m[0].dtype)
     plus, minus = (m[1] + m[2]) * half, (m[1] - m[2]) * half
     return [m[0] + plus, minus, plus + m[3]]
 
 
+@dataclass(frozen=True)
+class Way:
+    """An algorithm in one dimension: tiles of `out` outputs, from `reach` inputs that begin `step` further for the next tile.
+
+    data, weight, result: what B', G and A' do to a column; gradient, back: A and G'. points: products of a tile.
+    """
+
+    reach: int
+    step: int
+    out: int
+    data: Callable
+    weight: Callable
+    result: Callable
+    gradient: Callable | None = None
+    back: Callable | None = None
+    side: int = 5
+
+    @property
+    def points(self) -> int:
+        return self.side**2
+
+    def width(self, tiles):
+        """Inputs of so many tiles."""
+        return tiles * self.step + (self.reach - self.step)
+
+
+def outer(w):
+    """G of stride 2 on a column of 3."""
+    return [w[0], w[0] + w[2], w[2], w[1], w[1]]
+
+
+WAYS = {
+    "stride 1": Way(
+        4, 2, 2, lambda d: [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]], halves,
+        lambda m: [m[0] + m[1] + m[2], m[1] - m[2] - m[3]], lambda g: [g[0], g[0] + g[1], g[0] - g[1], -g[1]], halves_back, 4),
+    "stride 2": Way(
+        5, 4, 2, lambda d: [d[0] - d[2], d[2], d[4] - d[2], d[1], d[3]], outer, lambda m: [m[0] + m[1] + m[3], m[1] + m[2] + m[4]],
+        lambda g: [g[0], g[0] + g[1], g[1], g[0], g[1]], lambda m: [m[0] + m[1], m[3] + m[4], m[1] + m[2]]),
+    "stride 2 back": Way(  # the gradient of the input, padded by 1: inputs are its gradient's outputs
+        3, 2, 4, lambda g: [g[0] - g[1], g[1], g[2] - g[1], g[0], g[1]], outer, lambda m: [m[3], m[0] + m[1], m[4], m[1] + m[2]]),
+}  # fmt: skip
+
+
 @kernel
 def weights(k, u: Ptr, w: Ptr, u_point: Int, depth: Int, columns: Int, panels: Int, blocks: Int, block: Int, w_row: Int,
-            w_column: Int, *, nr: int, lanes: int, turned_round: bool):  # fmt: skip
+            w_column: Int, *, nr: int, lanes: int, turned_round: bool, way: str):  # fmt: skip
     """u[point][panel][p][0..nr) = (G w G')[point] for row p (input channel), columns (output channels) in lanes.
 
     The 9 taps are neighbours in w (in reverse if turned_round): those of one column are read as a row, and turned.
@@ -72,10 +106,10 @@ def weights(k, u: Ptr, w: Ptr, u_point: Int, depth: Int, columns: Int, panels: I
         p0 = (task - panel * blocks) * block
         with k.seq(0, nr, lanes) as q, k.seq(p0, E.minimum(p0 + block, depth)) as p:
             transformed(k, u.at((panel * depth + p) * nr + q), u_point, w.at(p * w_row), panel * nr + q, columns, w_column, lanes,
-                        turned_round)  # fmt: skip
+                        turned_round, WAYS[way])  # fmt: skip
 
 
-def transformed(k, out, u_point, w, first, columns, w_column, lanes: int, turned_round: bool) -> None:
+def transformed(k, out, u_point, w, first, columns, w_column, lanes: int, turned_round: bool, way: Way) -> None:
     """out[point][0..lanes) = (G w G')[point] of columns from `first`."""
     with k.lanes(lanes) as j:
         starts = [E.minimum(first + i, columns - 1) * w_column for i in range(lanes)]
@@ -83,13 +117,13 @@ def transformed(k, out, u_point, w, first, columns, w_column, lanes: int, turned
         for t in range(0, TAPS, lanes):
             taps += k.transpose([w.load(s + t + j, where=j < TAPS - t) for s in starts])
         taps = taps[TAPS - 1 :: -1] if turned_round else taps[:TAPS]
-        for i, v in enumerate(flat(squared(weight_side, [taps[0:3], taps[3:6], taps[6:9]]))):
+        for i, v in enumerate(flat(squared(way.weight, [taps[0:3], taps[3:6], taps[6:9]]))):
             out[i * u_point + j] = v
 
 
 @kernel
 def weights_back(k, w: Ptr, u: Ptr, parts: Int, u_part: Int, u_point: Int, high: Int, depth: Int, columns: Int, panels: Int, blocks: Int, block: Int,
-                 w_row: Int, w_column: Int, *, nr: int, lanes: int):  # fmt: skip
+                 w_row: Int, w_column: Int, *, nr: int, lanes: int, way: str):  # fmt: skip
     """w = G' (the sum of u's parts) G, the way back of `weights`; a panel of u has `high` rows."""
     with k.parallel() as task:
         panel = task // blocks
@@ -98,16 +132,16 @@ def weights_back(k, w: Ptr, u: Ptr, parts: Int, u_part: Int, u_point: Int, high:
             first = panel * nr + q
             source = u.at((panel * high + p) * nr + q)
             with k.lanes(lanes) as j:
-                sums = [k.var(source[i * u_point + j]) for i in range(POINTS)]
+                sums = [k.var(source[i * u_point + j]) for i in range(WAYS[way].points)]
                 with k.seq(1, parts) as part:
                     for i, total in enumerate(sums):
                         total.set(total.get() + source[part * u_part + i * u_point + j])
-                taps_back(k, w.at(p * w_row + first * w_column), [v.get() for v in sums], columns - first, w_column, j, lanes)
+                taps_back(k, w.at(p * w_row + first * w_column), [v.get() for v in sums], columns - first, w_column, j, lanes, WAYS[way])
 
 
-def taps_back(k, w, points, columns, w_column, j, lanes: int) -> None:
-    """w[column, tap] = (G' u G)[tap] for as many columns as are left, which are in the lanes of u's 16 points."""
-    taps = flat(squared(weight_back, [points[i : i + 4] for i in range(0, POINTS, 4)]))
+def taps_back(k, w, points, columns, w_column, j, lanes: int, way: Way) -> None:
+    """w[column, tap] = (G' u G)[tap] for as many columns as are left, which are in the lanes of u's points."""
+    taps = flat(squared(way.back, [points[i : i + way.side] for i in range(0, way.points, way.side)]))
     taps += [taps[0]] * (-TAPS % lanes)
     for t in range(0, TAPS, lanes):
         for i, row in enumerate(k.transpose(taps[t : t + lanes])):
@@ -147,67 +181,68 @@ def patches(k, out, x, channels, c0, rows, width, top, pad_w, size_h, size_w, xc
 def convolve(k, y: Ptr, x: Ptr, u: Ptr, bias: Ptr, scratch: Ptr, room: Int, images: Int, together: Int, rows: Int, row_blocks: Int,
              th: Int, tw: Int, oh: Int, ow: Int, size_h: Int, size_w: Int, pad_h: Int, pad_w: Int, ci: Int, co: Int, most: Int,
              u_point: Int, v_point: Int, m_point: Int, xn: Int, xc: Int, xh: Int, xw: Int, yn: Int, yc: Int, *, mr: int, nr: int,
-             lanes: int, wide: int, how: str, bias_rows: bool):  # fmt: skip
-    """`rows` tile rows of `together` images a task: patches, their transforms, 16 products, results. most: tiles, rounded up."""
-    acc = u.dtype
+             lanes: int, wide: int, how: str, bias_rows: bool, way: str):  # fmt: skip
+    """`rows` tile rows of `together` images a task: patches, their transforms, products, results. most: tiles, rounded up."""
+    acc, W = u.dtype, WAYS[way]
     with k.parallel() as task:
         nb = task // row_blocks
         n0, r0 = nb * together, (task - nb * row_blocks) * rows
         n1, r1 = E.minimum(n0 + together, images), E.minimum(r0 + rows, th)
         high, panels = r1 - r0, (co + (nr - 1)) // nr
         tiles = (n1 - n0) * high * tw
-        width, tall = 2 * tw + 2, 2 * high + 2
+        width, tall = W.width(tw), W.width(high)
         v = scratch.at(k.worker * room)  # [point][panel of wide][tile][wide]: rows of a product lie together
-        m = v.at(POINTS * v_point)  # [point][panel][tile][nr]
-        patch = m.at(POINTS * m_point)  # then the outputs
+        m = v.at(W.points * v_point)  # [point][panel][tile][nr]
+        patch = m.at(W.points * m_point)  # then the outputs
         with k.seq(n0, n1) as n, k.seq(0, ci, lanes) as c:
-            patches(k, patch, x.at(n * xn), ci, c, tall, width, 2 * r0 - pad_h, pad_w, size_h, size_w, xc, xh, xw, lanes, how)
+            patches(k, patch, x.at(n * xn), ci, c, tall, width, W.step * r0 - pad_h, pad_w, size_h, size_w, xc, xh, xw, lanes, how)
             with k.seq(high) as ty, k.seq(tw) as tx:
-                corner = patch.at((2 * ty * width + 2 * tx) * lanes)
+                corner = patch.at((W.step * (ty * width + tx)) * lanes)
                 to = v.at(c // wide * most * wide + (((n - n0) * high + ty) * tw + tx) * wide + (c - c // wide * wide))
                 with k.lanes(lanes) as j:
-                    d = [[corner[(a * width + b) * lanes + j] for b in range(4)] for a in range(4)]
-                    for i, value in enumerate(flat(squared(data_side, d))):
+                    d = [[corner[(a * width + b) * lanes + j] for b in range(W.reach)] for a in range(W.reach)]
+                    for i, value in enumerate(flat(squared(W.data, d))):
                         to[i * v_point + j] = value
-        with k.seq(POINTS) as point, k.seq(0, ci, wide) as p0, k.seq(panels) as panel:
+        with k.seq(W.points) as point, k.seq(0, ci, wide) as p0, k.seq(panels) as panel:
             factor = u.at(point * u_point + (panel * ci + p0) * nr)
             with k.seq(0, tiles, mr) as t:
                 at = [k.pointer(v.at(point * v_point + p0 * most + E.minimum(t + i, tiles - 1) * wide)) for i in range(mr)]
                 sums = m.at(point * m_point + (panel * most + t) * nr)
                 micro(k, sums, at, lambda p: p, factor, E.minimum(ci - p0, wide), p0 > 0, acc, nr, lanes)
         with k.seq(n0, n1) as n:
-            real = E.minimum(2 * high, oh - 2 * r0)
+            real = E.minimum(W.out * high, oh - W.out * r0)
             with k.seq(panels) as panel, k.seq(0, nr, lanes) as q:
                 first = panel * nr + q
-                results(k, y.at(n * yn + first * yc + 2 * r0 * ow), bias.at(first) if bias_rows else None,
+                results(k, y.at(n * yn + first * yc + W.out * r0 * ow), bias.at(first) if bias_rows else None,
                         m.at((panel * most + (n - n0) * high * tw) * nr + q), m_point, patch, co - first, high, tw, real, ow, yc,
-                        nr, lanes)  # fmt: skip
+                        nr, lanes, W)  # fmt: skip
 
 
-def results(k, out, shift, m, m_point, patch, columns, high, tw, real, ow, yc, nr: int, lanes: int) -> None:
+def results(k, out, shift, m, m_point, patch, columns, high, tw, real, ow, yc, nr: int, lanes: int,
+            way: Way) -> None:  # fmt: skip
     """out = A' m A + shift of `high` rows of tiles of an image, of which `real` rows of outputs exist; columns in lanes."""
     with k.seq(high) as ty, k.seq(tw) as tx, k.lanes(lanes) as j:
-        start, corner = m.at((ty * tw + tx) * nr), patch.at((2 * ty * ow + 2 * tx) * lanes)
-        s = [[start[(4 * a + b) * m_point + j] for b in range(4)] for a in range(4)]
-        for a, row in enumerate(squared(result_side, s)):
+        start, corner = m.at((ty * tw + tx) * nr), patch.at((way.out * (ty * ow + tx)) * lanes)
+        s = [[start[(way.side * a + b) * m_point + j] for b in range(way.side)] for a in range(way.side)]
+        for a, row in enumerate(squared(way.result, s)):
             for b, value in enumerate(row):
-                with k.if_((2 * ty + a < real) & (2 * tx + b < ow)):
+                with k.if_((way.out * ty + a < real) & (way.out * tx + b < ow)):
                     corner[(a * ow + b) * lanes + j] = value
     with k.if_(columns > 0), k.seq(0, real * ow, lanes) as r:
         write(k, out, patch.at(r * lanes), shift, None, r, real * ow - r, columns, yc, lanes, lanes, True)
 
 
 def tile_row(k, to, x, patch, v_point, most, channels, top, left, tw, size_h, size_w, strides, wide: int, lanes: int, how: str,
-             side, reach: int) -> None:  # fmt: skip
+             side, reach: int, step: int) -> None:  # fmt: skip
     """to[point][panel][tile][0..wide) = `side` of the patches, reach x reach, of one tile row of an image."""
     xc, xh, xw = strides
-    width = 2 * tw + (reach - 2)
+    width = tw * step + (reach - step)
     with k.seq(0, channels, lanes) as c:
         patches(k, patch, x, channels, c, E.const(reach, c.dtype), width, top, left, size_h, size_w, xc, xh, xw, lanes, how)
         panel = c // wide
         out = to.at(panel * most * wide + (c - panel * wide))
         with k.seq(tw) as tx, k.lanes(lanes) as j:
-            corner = patch.at(2 * tx * lanes)
+            corner = patch.at(step * tx * lanes)
             d = [[corner[(a * width + b) * lanes + j] for b in range(reach)] for a in range(reach)]
             for i, value in enumerate(flat(squared(side, d))):
                 out[i * v_point + tx * wide + j] = value
@@ -217,27 +252,28 @@ def tile_row(k, to, x, patch, v_point, most, channels, top, left, tw, size_h, si
 def gradient(k, u: Ptr, x: Ptr, g: Ptr, scratch: Ptr, room: Int, u_part: Int, u_point: Int, v_point: Int, g_point: Int, count: Int,
              share: Int, together: Int, th: Int, tw: Int, size_h: Int, size_w: Int, oh: Int, ow: Int, pad_h: Int, pad_w: Int,
              ci: Int, co: Int, high: Int, panels: Int, most: Int, xn: Int, xc: Int, xh: Int, xw: Int, gn: Int, gc: Int, gh: Int,
-             gw: Int, *, mr: int, nr: int, lanes: int, wide: int, how_x: str, how_g: str):  # fmt: skip
+             gw: Int, *, mr: int, nr: int, lanes: int, wide: int, how_x: str, how_g: str, way: str):  # fmt: skip
     """u[part][point][panel][p][0..nr) = sum over a part's tiles of (B' d B)[point, tile, p] (A g A')[point, tile, panel].
 
     A part is `share` of the tile rows of all images; `together` of them are transformed, then multiplied.
     """
+    W = WAYS[way]
     with k.parallel() as part:
         lo, sums = part * share, u.at(part * u_part)
         hi = E.minimum(lo + share, count)
         v = scratch.at(k.worker * room)  # [point][panel of wide][tile][wide]
-        gv = v.at(POINTS * v_point)  # [point][panel][tile][nr]
-        patch = gv.at(POINTS * g_point)
+        gv = v.at(W.points * v_point)  # [point][panel][tile][nr]
+        patch = gv.at(W.points * g_point)
         with k.seq(lo, hi, together) as q0:
             q1 = E.minimum(q0 + together, hi)
             with k.seq(q0, q1) as q:
                 n, at = q // th, (q - q0) * tw
-                top = (q - n * th) * 2
-                tile_row(k, v.at(at * wide), x.at(n * xn), patch, v_point, most, ci, top - pad_h, pad_w, tw, size_h, size_w,
-                         (xc, xh, xw), wide, lanes, how_x, data_side, 4)  # fmt: skip
-                tile_row(k, gv.at(at * nr), g.at(n * gn), patch, g_point, most, co, top, E.const(0, top.dtype), tw, oh, ow,
-                         (gc, gh, gw), nr, lanes, how_g, gradient_side, 2)  # fmt: skip
-            with k.seq(POINTS) as point, k.seq(panels) as panel, k.seq(0, high, mr) as p:
+                row = q - n * th
+                tile_row(k, v.at(at * wide), x.at(n * xn), patch, v_point, most, ci, row * W.step - pad_h, pad_w, tw, size_h,
+                         size_w, (xc, xh, xw), wide, lanes, how_x, W.data, W.reach, W.step)  # fmt: skip
+                tile_row(k, gv.at(at * nr), g.at(n * gn), patch, g_point, most, co, row * W.out, E.const(0, row.dtype), tw, oh,
+                         ow, (gc, gh, gw), nr, lanes, how_g, W.gradient, W.out, W.out)  # fmt: skip
+            with k.seq(W.points) as point, k.seq(panels) as panel, k.seq(0, high, mr) as p:
                 block = p // wide
                 start = v.at(point * v_point + block * most * wide + (p - block * wide))
                 rows = [k.pointer(start.at(i)) for i in range(mr)]
@@ -249,67 +285,73 @@ def gradient(k, u: Ptr, x: Ptr, g: Ptr, scratch: Ptr, room: Int, u_part: Int, u_
 # many channels ------------------------------------------------------------------------------------
 @kernel
 def data(k, v: Ptr, x: Ptr, scratch: Ptr, room: Int, v_point: Int, count: Int, th: Int, tw: Int, size_h: Int, size_w: Int, pad_h: Int,
-         pad_w: Int, ci: Int, xn: Int, xc: Int, xh: Int, xw: Int, *, lanes: int, wide: int, how: str):  # fmt: skip
+         pad_w: Int, ci: Int, xn: Int, xc: Int, xh: Int, xw: Int, *, lanes: int, wide: int, how: str,
+         way: str):  # fmt: skip
     """v[point][panel][tile][0..wide) = (B' d B)[point] of all `count` tile rows, one a task."""
+    W = WAYS[way]
     with k.parallel() as q:
         n, row = k.var(q // th).get(), k.var(E.mod(q, th)).get()
-        tile_row(k, v.at(q * tw * wide), x.at(n * xn), scratch.at(k.worker * room), v_point, count * tw, ci, row * 2 - pad_h, pad_w,
-                 tw, size_h, size_w, (xc, xh, xw), wide, lanes, how, data_side, 4)  # fmt: skip
+        tile_row(k, v.at(q * tw * wide), x.at(n * xn), scratch.at(k.worker * room), v_point, count * tw, ci, row * W.step - pad_h,
+                 pad_w, tw, size_h, size_w, (xc, xh, xw), wide, lanes, how, W.data, W.reach, W.step)  # fmt: skip
 
 
 @kernel
 def convolve_many(k, y: Ptr, v: Ptr, w: Ptr, bias: Ptr, scratch: Ptr, room: Int, u_point: Int, v_point: Int, m_point: Int,
                   images: Int, together: Int, image_blocks: Int, th: Int, tw: Int, oh: Int, ow: Int, ci: Int, co: Int,
                   yn: Int, yc: Int, w_row: Int, w_column: Int, *, mr: int, nr: int, lanes: int, wide: int,
-                  turned_round: bool, bias_rows: bool):  # fmt: skip
+                  turned_round: bool, bias_rows: bool, way: str):  # fmt: skip
     """A panel of output channels of `together` images a task: weights are transformed where they are used."""
-    acc = w.dtype
+    acc, W = w.dtype, WAYS[way]
     with k.parallel() as task:
         panel = task // image_blocks
         first, n0 = (k.var(e).get() for e in (panel * nr, (task - panel * image_blocks) * together))
         n1 = k.var(E.minimum(n0 + together, images)).get()
         tiles = k.var((n1 - n0) * th * tw).get()
         u = scratch.at(k.worker * room)  # [point][p][nr]
-        m = u.at(POINTS * u_point)  # [point][tile][nr]
-        patch = m.at(POINTS * m_point)
+        m = u.at(W.points * u_point)  # [point][tile][nr]
+        patch = m.at(W.points * m_point)
         with k.seq(0, ci, wide) as c0:
             c1, source = E.minimum(c0 + wide, ci), v.at(c0 * images * th * tw + n0 * th * tw * wide)
             with k.seq(0, nr, lanes) as q, k.seq(c0, c1) as p:
-                transformed(k, u.at((p - c0) * nr + q), u_point, w.at(p * w_row), first + q, co, w_column, lanes, turned_round)
-            with k.seq(POINTS) as point, k.seq(0, tiles, mr) as t:
+                transformed(k, u.at((p - c0) * nr + q), u_point, w.at(p * w_row), first + q, co, w_column, lanes, turned_round,
+                            W)  # fmt: skip
+            with k.seq(W.points) as point, k.seq(0, tiles, mr) as t:
                 at = [k.pointer(source.at(point * v_point + E.minimum(t + i, tiles - 1) * wide)) for i in range(mr)]
                 sums = m.at(point * m_point + t * nr)
                 micro(k, sums, at, lambda p: p, u.at(point * u_point), c1 - c0, c0 > 0, acc, nr, lanes)
         with k.seq(n0, n1) as n, k.seq(0, nr, lanes) as q:
             results(k, y.at(n * yn + (first + q) * yc), bias.at(first + q) if bias_rows else None, m.at((n - n0) * th * tw * nr + q),
-                    m_point, patch, co - first - q, th, tw, oh, ow, yc, nr, lanes)  # fmt: skip
+                    m_point, patch, co - first - q, th, tw, oh, ow, yc, nr, lanes, W)  # fmt: skip
 
 
 @kernel
 def sides(k, v: Ptr, gv: Ptr, x: Ptr, g: Ptr, scratch: Ptr, room: Int, v_point: Int, g_point: Int, count: Int, th: Int, tw: Int,
           size_h: Int, size_w: Int, oh: Int, ow: Int, pad_h: Int, pad_w: Int, ci: Int, co: Int, xn: Int, xc: Int, xh: Int, xw: Int,
-          gn: Int, gc: Int, gh: Int, gw: Int, *, nr: int, lanes: int, wide: int, how_x: str, how_g: str):  # fmt: skip
+          gn: Int, gc: Int, gh: Int, gw: Int, *, nr: int, lanes: int, wide: int, how_x: str, how_g: str,
+          way: str):  # fmt: skip
     """The two factors of `gradient`, of all `count` tile rows, one a task."""
+    W = WAYS[way]
     with k.parallel() as q:
         patch, most = scratch.at(k.worker * room), count * tw
         n, row = k.var(q // th).get(), k.var(E.mod(q, th)).get()
-        tile_row(k, v.at(q * tw * wide), x.at(n * xn), patch, v_point, most, ci, row * 2 - pad_h, pad_w, tw, size_h, size_w,
-                 (xc, xh, xw), wide, lanes, how_x, data_side, 4)  # fmt: skip
-        tile_row(k, gv.at(q * tw * nr), g.at(n * gn), patch, g_point, most, co, row * 2, E.const(0, row.dtype), tw, oh, ow,
-                 (gc, gh, gw), nr, lanes, how_g, gradient_side, 2)  # fmt: skip
+        tile_row(k, v.at(q * tw * wide), x.at(n * xn), patch, v_point, most, ci, row * W.step - pad_h, pad_w, tw, size_h,
+                 size_w, (xc, xh, xw), wide, lanes, how_x, W.data, W.reach, W.step)  # fmt: skip
+        tile_row(k, gv.at(q * tw * nr), g.at(n * gn), patch, g_point, most, co, row * W.out, E.const(0, row.dtype), tw, oh, ow,
+                 (gc, gh, gw), nr, lanes, how_g, W.gradient, W.out, W.out)  # fmt: skip
 
 
 @kernel
 def gradient_of_many(k, w: Ptr, v: Ptr, gv: Ptr, scratch: Ptr, room: Int, u_point: Int, v_point: Int, g_point: Int, most: Int,
                      chunk: Int, blocks: Int, block: Int, ci: Int, co: Int, w_row: Int, w_column: Int, *, mr: int, nr: int,
-                     lanes: int, wide: int):  # fmt: skip
-    """w = G' [sum over tiles v gv] G for `block` input channels and a panel of output channels a task, all 16 points of them."""
+                     lanes: int, wide: int, way: str):  # fmt: skip
+    """w = G' [sum over tiles v gv] G for `block` input channels and a panel of output channels a task, all points of them."""
+    W = WAYS[way]
     with k.parallel() as task:
         panel = k.var(task // blocks).get()
         lo = k.var((task - panel * blocks) * block).get()
         hi = E.minimum(lo + block, ci)
         u = scratch.at(k.worker * room)
-        with k.seq(POINTS) as point, k.seq(0, most, chunk) as t, k.seq(lo, hi, mr) as p:
+        with k.seq(W.points) as point, k.seq(0, most, chunk) as t, k.seq(lo, hi, mr) as p:
             at = p // wide
             start = v.at(point * v_point + (at * most + t) * wide + (p - at * wide))
             rows = [k.pointer(start.at(i)) for i in range(mr)]
@@ -318,5 +360,5 @@ def gradient_of_many(k, w: Ptr, v: Ptr, gv: Ptr, scratch: Ptr, room: Int, u_poin
                   u.dtype, nr, lanes)  # fmt: skip
         with k.seq(0, nr, lanes) as q, k.seq(lo, hi) as p, k.lanes(lanes) as j:
             first, source = panel * nr + q, u.at((p - lo) * nr + q)
-            points = [source[i * u_point + j] for i in range(POINTS)]
-            taps_back(k, w.at(p * w_row + first * w_column), points, co - first, w_column, j, lanes)
+            points = [source[i * u_point + j] for i in range(W.points)]
+            taps_back(k, w.at(p * w_row + first * w_column), points, co - first, w_column, j, lanes, WAYS[way])
