@@ -33,7 +33,9 @@ from flambeau.autograd.modes import (  # noqa: E402
     enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled,
 )  # fmt: skip
 from flambeau._functions import (  # noqa: E402
-    _assert, _check, are_deterministic_algorithms_enabled, get_float32_matmul_precision, get_num_interop_threads,
+    SymBool, SymFloat, SymInt, _assert, _check, _check_is_size, _shape_as_tensor, get_deterministic_debug_mode, get_device_module,
+    is_deterministic_algorithms_warn_only_enabled, is_warn_always_enabled, set_deterministic_debug_mode, sym_float, sym_int, sym_ite,
+    sym_max, sym_min, sym_not, are_deterministic_algorithms_enabled, get_float32_matmul_precision, get_num_interop_threads,
     is_anomaly_enabled, set_anomaly_enabled, set_default_tensor_type, set_float32_matmul_precision, set_flush_denormal,
     set_num_interop_threads, set_warn_always, use_deterministic_algorithms,
 )  # fmt: skip
@@ -74,16 +76,27 @@ _LAZY = (
     "testing", "return_types", "overrides", "types", "sparse", "profiler", "accelerator", "compiler", "mps", "xpu", "cpu",
 )  # fmt: skip
 _FROM = {"sparse_coo_tensor": "sparse", "save": "serialization", "load": "serialization", "autocast": "amp", "compile": "compiler", "is_autocast_enabled": "amp", "GradScaler": "amp", "vmap": "func"}
+_FROM |= dict.fromkeys(("lu", "lu_solve", "lu_unpack", "orgqr", "ormqr", "pca_lowrank", "svd_lowrank"), "ops.factored")
+_FROM |= dict.fromkeys(("gradient", "histogramdd"), "ops.numerical")
+_FROM |= dict.fromkeys((
+    "as_strided_copy detach_copy diagonal_copy eig expand_copy fill frobenius_norm get_device lstsq matrix_rank norm_except_dim "
+    "nuclear_norm permute_copy select_copy solve split_copy split_with_sizes_copy squeeze_copy symeig t_copy transpose_copy "
+    "unbind_copy unfold_copy unsqueeze_copy view_as_complex_copy view_as_real_copy view_copy"
+).split(), "ops.older")
+_FROM |= dict.fromkeys((
+    "clear_autocast_cache get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled "
+    "is_autocast_cpu_enabled set_autocast_cache_enabled"
+).split(), "amp")
 # Functions of nn.functional that PyTorch keeps in its own namespace as well.
 _FUNCTIONAL = (
     "cosine_embedding_loss", "cosine_similarity", "hinge_embedding_loss", "margin_ranking_loss", "pairwise_distance",
-    "poisson_nll_loss", "triplet_margin_loss", "threshold_",
+    "poisson_nll_loss", "triplet_margin_loss", "threshold_", "celu_", "selu_", "rrelu_",
 )  # fmt: skip
 
 
 # Methods that are functions as well.
 _METHODS = frozenset((
-    "abs_ acos_ acosh_ addmv_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ as_strided_ asin_ asinh_ atan_ "
+    "abs_ acos_ acosh_ addmv_ gcd_ i0_ lcm_ ldexp_ negative_ conj_physical_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ as_strided_ asin_ asinh_ atan_ "
     "atanh_ ceil_ clamp_ clamp_max_ clamp_min_ clip_ cos_ cosh_ deg2rad_ detach detach_ erf_ erfc_ exp2_ exp_ "
     "expm1_ fill_ fix_ floor_ frac_ index_put index_put_ log10_ log1p_ log2_ log_ logit_ nan_to_num_ neg_ "
     "rad2deg_ reciprocal_ relu_ resize_as_ round_ rsqrt_ sigmoid_ sin_ sinc_ sinh_ sqrt_ square_ tan_ tanh_ "

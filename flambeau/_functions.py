@@ -6,7 +6,7 @@ import os as _os
 
 from flambeau.core import dtypes as _dt
 
-_deterministic = False
+_deterministic = _only_warned = False
 _precision = "highest"
 
 
@@ -15,13 +15,38 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
 
     Source:   torch.use_deterministic_algorithms
     """
-    global _deterministic
-    _deterministic = bool(mode)
+    global _deterministic, _only_warned
+    _deterministic, _only_warned = bool(mode), bool(mode and warn_only)
 
 
 def are_deterministic_algorithms_enabled() -> bool:
     """What use_deterministic_algorithms was last given."""
     return _deterministic
+
+
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """True if use_deterministic_algorithms was last given warn_only."""
+    return _only_warned
+
+
+def get_deterministic_debug_mode() -> int:
+    """0 (off), 1 (warn) or 2 (raise), as use_deterministic_algorithms was last called.
+
+    Source:   torch.get_deterministic_debug_mode
+    """
+    return (1 if _only_warned else 2) if _deterministic else 0
+
+
+def set_deterministic_debug_mode(debug_mode) -> None:
+    """use_deterministic_algorithms by 0 or "default", 1 or "warn", 2 or "error".
+
+    Source:   torch.set_deterministic_debug_mode
+    """
+    names = ("default", "warn", "error")
+    if debug_mode not in names and debug_mode not in (0, 1, 2):
+        raise RuntimeError(f"invalid value of debug_mode, expected one of `default`, `warn`, `error`, 0, 1, 2, but got {debug_mode!r}")
+    level = names.index(debug_mode) if debug_mode in names else debug_mode
+    use_deterministic_algorithms(level > 0, warn_only=level == 1)
 
 
 def set_float32_matmul_precision(precision: str) -> None:
@@ -73,6 +98,11 @@ def set_warn_always(b: bool) -> None:
     """Python's warnings filters decide how often a warning shows."""
 
 
+def is_warn_always_enabled() -> bool:
+    """False: see set_warn_always."""
+    return False
+
+
 def set_anomaly_enabled(mode: bool, check_nan: bool = True) -> None:
     """Anomaly detection on or off; see autograd.set_detect_anomaly."""
     from flambeau.autograd import set_detect_anomaly
@@ -96,6 +126,61 @@ def _check(condition, message=None) -> None:
     """RuntimeError unless condition."""
     if not condition:
         raise RuntimeError("Expected cond to be True" if message is None else message())
+
+
+def _check_is_size(i, message=None, *, max=None) -> None:
+    """RuntimeError for a negative number, or one above max."""
+    _check(i >= 0 and (max is None or i <= max), message)
+
+
+def _shape_as_tensor(t):
+    """A tensor's sizes as a tensor."""
+    from flambeau.tensor.interop import tensor
+
+    return tensor(list(t.shape), dtype=_dt.int64)
+
+
+# Sizes are plain numbers here: what PyTorch has for symbolic ones is Python's own.
+class SymInt:
+    """A symbolic whole number: there are none here, and isinstance says so."""
+
+
+class SymFloat:
+    """A symbolic number: there are none here, and isinstance says so."""
+
+
+class SymBool:
+    """A symbolic truth value: there are none here, and isinstance says so."""
+
+
+def sym_int(a) -> int:
+    """a as an int, cut towards 0."""
+    return int(a)
+
+
+def sym_float(a) -> float:
+    """a as a float."""
+    return float(a)
+
+
+def sym_not(a) -> bool:
+    """not a."""
+    return not a
+
+
+def sym_max(a, b):
+    """The greater; a float if one of them is."""
+    return type(a + b)(max(a, b))
+
+
+def sym_min(a, b):
+    """The smaller; a float if one of them is."""
+    return type(a + b)(min(a, b))
+
+
+def sym_ite(b, t, f):
+    """t if b else f."""
+    return t if b else f
 
 
 def get_device_module(device=None):

@@ -53,6 +53,47 @@ def is_autocast_available(device_type: str) -> bool:
     return False
 
 
+def is_autocast_cpu_enabled() -> bool:
+    """False."""
+    return False
+
+
+def is_autocast_cache_enabled() -> bool:
+    """What set_autocast_cache_enabled was last given; nothing is cast, and nothing kept."""
+    return _cache
+
+
+def set_autocast_cache_enabled(enabled: bool) -> None:
+    """Remembered; nothing is cast, and nothing kept."""
+    global _cache
+    _cache = bool(enabled)
+
+
+_cache = True
+
+
+def clear_autocast_cache() -> None:
+    """Nothing is kept."""
+
+
+def get_autocast_dtype(device_type: str):
+    """The dtype autocast would compute in: float16 on CUDA, bfloat16 else.
+
+    Source:   torch.get_autocast_dtype
+    """
+    return dt.float16 if device_type == "cuda" else dt.bfloat16
+
+
+def get_autocast_gpu_dtype():
+    """get_autocast_dtype("cuda")."""
+    return get_autocast_dtype("cuda")
+
+
+def get_autocast_cpu_dtype():
+    """get_autocast_dtype("cpu")."""
+    return get_autocast_dtype("cpu")
+
+
 def custom_fwd(fwd=None, *, device_type="cuda", cast_inputs=None):
     """Marks a Function's forward; nothing is cast here."""
     return (lambda f: f) if fwd is None else fwd

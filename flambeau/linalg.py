@@ -14,6 +14,7 @@ from flambeau.ops.decompositions import (
     svd,
     svdvals,
 )
+from flambeau.ops.factored import lu_factor_ex
 from flambeau.ops.linear_algebra import (
     LinAlgError,
     cholesky,
@@ -67,7 +68,7 @@ def vander(x, *, N=None):  # noqa: N803 - PyTorch's name
 
 __all__ = [
     "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh",
-    "householder_product", "inv", "inv_ex", "lstsq", "lu", "lu_factor", "lu_solve", "matmul", "matrix_exp", "matrix_norm",
+    "householder_product", "inv", "inv_ex", "lstsq", "lu", "lu_factor", "lu_factor_ex", "lu_solve", "matmul", "matrix_exp", "matrix_norm",
     "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "solve_ex", "solve_triangular",
     "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ FAMILIES = (
     "softmax", "activation", "loss", "classification", "embedding", "norm", "pool", "matmul", "conv", "contract", "resize",
     "attention", "ctc", "recurrent", "predicates", "random_fill", "random", "random_counts", "gamma_random", "incomplete_gamma", "fourier", "windows",
     "linear_algebra",
-    "decompositions", "matrix_functions", "custom", "foreach",
+    "decompositions", "matrix_functions", "custom", "foreach", "methods",
 )  # fmt: skip
 
 MODULES = [_importlib.import_module(f"flambeau.ops.{_family}") for _family in FAMILIES]

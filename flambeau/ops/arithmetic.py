@@ -42,7 +42,7 @@ def no_booleans(dtypes: list) -> None:
         )
 
 
-@op(POINTWISE, literal={"alpha": {1}}, check=no_booleans)
+@op(POINTWISE, literal={"alpha": {1}}, check=no_booleans, aliases=("subtract",))
 def sub(input, other, *, alpha=1):
     """input - alpha * other.
 
@@ -94,7 +94,7 @@ def conjugate(x):
 mul.derivative(input=lambda g, other: g * conjugate(other), other=lambda g, input: g * conjugate(input))
 
 
-@op(POINTWISE)
+@op(POINTWISE, aliases=("negative",))
 def neg(input):
     """-input.
 
@@ -353,7 +353,7 @@ def conj_kernel(input):
 conj_kernel.derivative(input=lambda g: conj_kernel(g))
 
 
-@op(COMPOSITE, aliases=("conj_physical",))
+@op(COMPOSITE, aliases=("conj_physical",), inplace=True)
 def conj(input):
     """The complex conjugate (a copy); real tensors as they are.
 

@@ -208,7 +208,7 @@ def frexp(input):
     return result((mantissa, exponent.int()))
 
 
-@op(COMPOSITE)
+@op(COMPOSITE, inplace=True)
 def ldexp(input, other):
     """input * 2 ** other.
 

@@ -391,7 +391,7 @@ def euclid(k, y: Ptr, a: Ptr, b: Ptr):
         y[i] = x.get()
 
 
-@op(KERNEL)
+@op(KERNEL, inplace=True)
 def gcd(input, other):
     """The greatest common divisor of integers.
 
@@ -409,7 +409,7 @@ def gcd(input, other):
     return y
 
 
-@op(COMPOSITE)
+@op(COMPOSITE, inplace=True)
 def lcm(input, other):
     """The least common multiple of integers.
 

@@ -256,11 +256,18 @@ def permutation(order, A):
     return rows.to(A._dtype).mT
 
 
+def check_pivoted(name: str, pivot: bool) -> None:
+    """Rows are always exchanged."""
+    if not pivot:
+        raise RuntimeError(f"{name}: LU without pivoting is not implemented on the CPU")
+
+
 def lu_factor(A, *, pivot=True, out=None):
     """(L and U in one matrix, pivots from 1).
 
     Source:   torch.linalg.lu_factor
     """
+    check_pivoted("linalg.lu_factor", pivot)
     check("linalg.lu_factor", A, square=False)
     packed, pivots, _ = lu_compact(A)
     return named("linalg_lu_factor", (packed, pivots))
@@ -271,6 +278,7 @@ def lu(A, *, pivot=True, out=None):
 
     Source:   torch.linalg.lu
     """
+    check_pivoted("linalg.lu", pivot)
     check("linalg.lu", A, square=False)
     packed, _, order = lu_compact(A)
     m, n = A._shape[-2:]
@@ -279,28 +287,31 @@ def lu(A, *, pivot=True, out=None):
     return named("linalg_lu", (permutation(order, A), packed[..., :k].tril(-1) + eye, packed[..., :k, :].triu()))
 
 
+def row_order(pivots, m: int):
+    """The order of A's m rows in L U, from lu_factor's pivots."""
+    order = np.tile(np.arange(m), (*pivots._shape[:-1], 1))
+    flat = order.reshape(-1, m)
+    for row, piv in zip(flat, array(pivots).reshape(len(flat), -1), strict=True):
+        for k, p in enumerate(piv):
+            if not 1 <= p <= m:
+                raise RuntimeError(f"LU_pivots: expected row numbers from 1 to {m}, as lu_factor gives them, got {p}")
+            row[[k, p - 1]] = row[[p - 1, k]]
+    return hooks.from_array(order.astype(np.int64))
+
+
 def lu_solve(LU, pivots, B, *, left=True, adjoint=False, out=None):  # noqa: N803
     """X with A X = B from lu_factor's results.
 
     Source:   torch.linalg.lu_solve
     """
-    n = LU._shape[-1]
-    order = np.tile(np.arange(n), (*pivots._shape[:-1], 1))
-    flat = order.reshape(-1, n)
-    for row, piv in zip(flat, array(pivots).reshape(-1, n), strict=True):
-        for k, p in enumerate(piv):
-            row[[k, p - 1]] = row[[p - 1, k]]
-    P = permutation(hooks.from_array(order.astype(np.int64)), LU)
-    A = P @ (LU.tril(-1) + LU.new_ones(n).diag()) @ LU.triu()
+    P = permutation(row_order(pivots, LU._shape[-1]), LU)
+    A = P @ (LU.tril(-1) + LU.new_ones(LU._shape[-1]).diag()) @ LU.triu()
     return solve(dagger(A) if adjoint else A, B, left=left)
 
 
-def householder_product(A, tau, *, out=None):
-    """The first columns of the product of reflections I - tau v v^H.
-
-    Source:   torch.linalg.householder_product
-    """
-    m, n = A._shape[-2:]
+def reflections(A, tau):
+    """The product of reflections I - tau v v^H, v below A's diagonal, as a square matrix."""
+    m = A._shape[-2]
     q = A.new_zeros(m, m).fill_diagonal_(1).expand(*A._shape[:-2], m, m)
     for i in range(tau._shape[-1]):
         v = A[..., i]
@@ -310,6 +321,15 @@ def householder_product(A, tau, *, out=None):
         unit[i] = 1
         v = (v * keep + unit).unsqueeze(-1)
         q = q - tau[..., i, None, None] * (q @ v) @ dagger(v)
-    return q[..., :n]
+    return q
+
+
+def householder_product(A, tau, *, out=None):
+    """The first columns of the product of reflections I - tau v v^H.
+
+    Source:   torch.linalg.householder_product
+    """
+    return reflections(A, tau)[..., : A._shape[-1]]
+
 
 __all__ = ["householder_product"]

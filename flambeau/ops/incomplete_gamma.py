@@ -79,7 +79,7 @@ def density(input, other):
     return exp(xlogy(input - 1, other) - other - lgamma(input))
 
 
-@op(KERNEL, aliases=("special_gammainc",), node="IgammaBackward0")
+@op(KERNEL, aliases=("special_gammainc",), node="IgammaBackward0", inplace=True)
 def igamma(input, other):
     """The regularised lower incomplete gamma function P(input, other); differentiable in other.
 
@@ -91,7 +91,7 @@ def igamma(input, other):
 igamma.derivative(other=lambda g, input, other: g * density(input, other))
 
 
-@op(KERNEL, aliases=("special_gammaincc",), node="IgammacBackward0")
+@op(KERNEL, aliases=("special_gammaincc",), node="IgammacBackward0", inplace=True)
 def igammac(input, other):
     """The regularised upper incomplete gamma function Q(input, other) = 1 - P; differentiable in other.
 

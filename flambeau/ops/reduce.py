@@ -702,7 +702,7 @@ def dist(input, other, p=2):
     return norm(input - other, p)
 
 
-@op(COMPOSITE)
+@op(COMPOSITE, inplace=True)
 def renorm(input, p, dim, maxnorm):
     """Slices along dim scaled down to p-norm maxnorm where theirs is larger.
 

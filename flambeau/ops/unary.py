@@ -148,7 +148,7 @@ def polygamma(n, input):
     return digamma(input) if n == 0 else polygamma_of(input, n=n)
 
 
-@op(COMPOSITE)
+@op(COMPOSITE, inplace=True)
 def mvlgamma(input, p):
     """log of the multivariate gamma function: p (p - 1) / 4 log pi + sum_(i < p) lgamma(input - i / 2).
 

@@ -11,6 +11,8 @@ import zlib
 
 import numpy as np
 
+from tests.parity.names import NAME_ERRORS, NAMES
+
 
 def _signed(r, *shape):
     """Away from 0 and from integers, so that no branch is met exactly."""
@@ -1014,7 +1016,7 @@ torch.from_numpy([1, 2])
 
 GROUPS = {
     "pointwise": POINTWISE, "reductions": REDUCTIONS, "views": VIEWS, "indexing": INDEXING, "creation": CREATION,
-    "linear": LINEAR, "neural": NEURAL, "errors": ERRORS,
+    "linear": LINEAR, "neural": NEURAL, "names": NAMES, "errors": ERRORS + NAME_ERRORS,
 }  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def test_as_pytorch(key, expression):
     check(key, expression, cases.inputs(expression))
 
 
-DEPENDS_ON_LAYOUT = ("stride", "contiguous", "as_strided", "view", "nbytes", "offset")
+DEPENDS_ON_LAYOUT = ("stride", "contiguous", "as_strided", "view", "nbytes", "offset", "dim_order")
 
 
 @pytest.mark.parametrize(
