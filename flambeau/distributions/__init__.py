@@ -14,6 +14,7 @@ from flambeau.distributions import (
     gamma_family,
     kl,
     location_scale,
+    matrices,
     multivariate,
     transforms,
     utils,
@@ -50,7 +51,8 @@ from flambeau.distributions.discrete import (
 from flambeau.distributions.distribution import Distribution, ExponentialFamily
 from flambeau.distributions.gamma_family import Beta, Chi2, Dirichlet, Exponential, FisherSnedecor, Gamma, StudentT
 from flambeau.distributions.kl import kl_divergence, register_kl
-from flambeau.distributions.location_scale import Cauchy, Laplace, Normal, Uniform, VonMises
+from flambeau.distributions.location_scale import Cauchy, GeneralizedPareto, Laplace, Normal, Uniform, VonMises
+from flambeau.distributions.matrices import LKJCholesky, Wishart
 from flambeau.distributions.multivariate import LowRankMultivariateNormal, MultivariateNormal
 from flambeau.distributions.transforms import (
     AbsTransform,
@@ -83,7 +85,8 @@ _MODULES = {
     "one_hot_categorical poisson",
     distribution: "exp_family",
     gamma_family: "beta chi2 dirichlet exponential fishersnedecor gamma studentT",
-    location_scale: "cauchy laplace normal uniform von_mises",
+    location_scale: "cauchy generalized_pareto laplace normal uniform von_mises",
+    matrices: "lkj_cholesky wishart",
     multivariate: "lowrank_multivariate_normal multivariate_normal",
 }
 for _module, _names in _MODULES.items():
@@ -93,13 +96,13 @@ for _module, _names in _MODULES.items():
 __all__ = [
     "AbsTransform", "AffineTransform", "Bernoulli", "Beta", "Binomial", "CatTransform", "Categorical", "Cauchy", "Chi2",
     "ComposeTransform", "ContinuousBernoulli", "CorrCholeskyTransform", "CumulativeDistributionTransform", "Dirichlet",
-    "Distribution", "ExpTransform", "Exponential", "ExponentialFamily", "FisherSnedecor", "Gamma", "Geometric", "Gumbel",
-    "HalfCauchy", "HalfNormal", "Independent", "IndependentTransform", "InverseGamma", "Kumaraswamy", "Laplace", "LogNormal",
+    "Distribution", "ExpTransform", "Exponential", "ExponentialFamily", "FisherSnedecor", "Gamma", "GeneralizedPareto", "Geometric", "Gumbel",
+    "HalfCauchy", "HalfNormal", "Independent", "IndependentTransform", "InverseGamma", "Kumaraswamy", "LKJCholesky", "Laplace", "LogNormal",
     "LogisticNormal", "LowRankMultivariateNormal", "LowerCholeskyTransform", "MixtureSameFamily", "Multinomial",
     "MultivariateNormal", "NegativeBinomial", "Normal", "OneHotCategorical", "OneHotCategoricalStraightThrough", "Pareto",
     "Poisson", "PositiveDefiniteTransform", "PowerTransform", "RelaxedBernoulli", "RelaxedOneHotCategorical",
     "ReshapeTransform", "SigmoidTransform", "SoftmaxTransform", "SoftplusTransform", "StackTransform",
     "StickBreakingTransform", "StudentT", "TanhTransform", "Transform", "TransformedDistribution", "Uniform", "VonMises",
-    "Weibull", "biject_to", "constraint_registry", "constraints", "identity_transform", "kl", "kl_divergence", "register_kl",
+    "Weibull", "Wishart", "biject_to", "constraint_registry", "constraints", "identity_transform", "kl", "kl_divergence", "register_kl",
     "transform_to", "transforms", "utils",
 ]  # fmt: skip

@@ -24,6 +24,7 @@ from flambeau.distributions.discrete import (
 from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.gamma_family import Beta, Dirichlet, Exponential, Gamma
 from flambeau.distributions.location_scale import Cauchy, Laplace, Normal, Uniform
+from flambeau.distributions.matrices import Wishart, digammas
 from flambeau.distributions.multivariate import (
     LowRankMultivariateNormal,
     MultivariateNormal,
@@ -77,6 +78,14 @@ def kl_divergence(p: Distribution, q: Distribution):
 def _normal(p, q):
     ratio = (p.scale / q.scale).pow(2)
     return 0.5 * (ratio + ((p.loc - q.loc) / q.scale).pow(2) - 1 - ratio.log())
+
+
+@register_kl(Wishart, Wishart)
+def _wishart(p, q):  # PyTorch 2.13 gives other values, which sampled means of log p - log q contradict
+    n, a, b = p._event_shape[-1], p._unbroadcasted_scale_tril, q._unbroadcasted_scale_tril
+    trace = torch.linalg.solve_triangular(b, a, upper=False).pow(2).sum((-2, -1))
+    logs = q.df * (half_log_det(b) - half_log_det(a)) + torch.mvlgamma(q.df / 2, n) - torch.mvlgamma(p.df / 2, n)
+    return logs + 0.5 * p.df * (trace - n) + 0.5 * (p.df - q.df) * digammas(p.df / 2, n)
 
 
 @register_kl(HalfNormal, HalfNormal)

@@ -207,4 +207,73 @@ class VonMises(Distribution):
         return ((x + math.pi + self.loc.double()) % (2 * math.pi) - math.pi).to(self.loc.dtype)
 
 
-__all__ = ["Cauchy", "Laplace", "Normal", "Uniform", "VonMises"]
+class GeneralizedPareto(_LocationScale):
+    """(1 + c z)^-(1/c + 1) / scale, z = (x - loc) / scale, c the concentration: what lies beyond a high threshold.
+
+    An exponential law at c = 0, a power law above, bounded below.
+
+    Source:   torch.distributions.GeneralizedPareto
+    """
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive, "concentration": constraints.real}
+    trailing = {"loc": 0, "scale": 0, "concentration": 0}
+    mode = property(lambda self: self.loc)
+
+    def __init__(self, loc, scale, concentration, validate_args=None):
+        self.loc, self.scale, self.concentration = broadcast_all(loc, scale, concentration)
+        Distribution.__init__(self, self.loc.size(), validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
+    def support(self):
+        bounded = self.concentration < 0
+        end = torch.where(bounded, self.loc - self.scale / self.concentration, math.inf)
+        return constraints.interval(self.loc, end) if bool(bounded.any()) else constraints.greater_than_eq(self.loc)
+
+    def _shape(self):
+        """(where c is 0, c with 1 there)."""
+        zero = torch.isclose(self.concentration, torch.zeros_like(self.concentration))
+        return zero, torch.where(zero, torch.ones_like(self.concentration), self.concentration)
+
+    def rsample(self, sample_shape=()):
+        u = torch.rand(self._extended_shape(sample_shape), dtype=self.loc.dtype)
+        return self.icdf(u)
+
+    def log_prob(self, value):
+        z = (self._checked(value) - self.loc) / self.scale
+        zero, c = self._shape()
+        return -self.scale.log() - torch.where(zero, z, (1 + 1 / c) * torch.log1p(c * z))
+
+    def log_survival_function(self, value):
+        """log of the probability of more than value."""
+        z = (self._checked(value) - self.loc) / self.scale
+        zero, c = self._shape()
+        return -torch.where(zero, z, torch.log1p(c * z) / c)
+
+    def cdf(self, value):
+        return -torch.expm1(self.log_survival_function(value))
+
+    def log_cdf(self, value):
+        """log of cdf."""
+        return torch.log1p(-self.log_survival_function(value).exp())
+
+    def icdf(self, value):
+        zero, c = self._shape()
+        above = torch.log1p(-value)
+        return self.loc + self.scale * torch.where(zero, -above, torch.expm1(-c * above) / c)
+
+    @property
+    def mean(self):
+        c = self.concentration
+        return torch.where(c < 1, self.loc + self.scale / torch.where(c < 1, 1 - c, 1.0), math.nan)
+
+    @property
+    def variance(self):
+        c = self.concentration
+        safe = torch.where(c < 0.5, c, 0.0)
+        return torch.where(c < 0.5, self.scale**2 / ((1 - safe) ** 2 * (1 - 2 * safe)), math.nan)
+
+    def entropy(self):
+        return (self.scale.log() + self.concentration + 1).expand(self._batch_shape)
+
+
+__all__ = ["Cauchy", "GeneralizedPareto", "Laplace", "Normal", "Uniform", "VonMises"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flambeau.ops.linear_algebra import N, array, check, dagger, solve, solve_matrices, tensor
+from flambeau.ops.linear_algebra import N, array, check, dagger, solve_batch, solve_matrices, tensor
 from flambeau.ops.record import KERNEL, hooks, op
 from flambeau.ops.reduce import named
 
@@ -306,7 +306,8 @@ def lu_solve(LU, pivots, B, *, left=True, adjoint=False, out=None):  # noqa: N80
     """
     P = permutation(row_order(pivots, LU._shape[-1]), LU)
     A = P @ (LU.tril(-1) + LU.new_ones(LU._shape[-1]).diag()) @ LU.triu()
-    return solve(dagger(A) if adjoint else A, B, left=left)
+    A = dagger(A) if adjoint else A
+    return solve_batch("linalg.lu_solve", A, B) if left else solve_batch("linalg.lu_solve", A.mT, B.mT).mT
 
 
 def reflections(A, tau):

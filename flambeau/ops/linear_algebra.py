@@ -116,13 +116,18 @@ def solve(A, B, *, left=True, out=None):
     check("linalg.solve", A)
     vector = len(B._shape) == 1 or len(A._shape) - 1 == len(B._shape) and B._shape == A._shape[:-1]
     if not left:
-        return solve(A.mT, B.mT if not vector else B).mT if not vector else solve(A.mT, B)
+        return solve(A.mT, B) if vector else solve_batch("linalg.solve", A.mT, B.mT).mT
     if vector:
         return solve(A, B.unsqueeze(-1)).squeeze(-1)
-    check("linalg.solve", A, B)
+    return solve_batch("linalg.solve", A, B)
+
+
+def solve_batch(name: str, A, B):
+    """A^-1 B for batches of matrices B that broadcast with A."""
+    check(name, A, B)
     if B._shape[-2] != A._shape[-1]:
-        raise RuntimeError(f"linalg.solve: Incompatible shapes of A and B for the equation AX = B ({A._shape[-2]}x{A._shape[-1]} and {B._shape[-2]}x{B._shape[-1]})")
-    lead = S.broadcast_shapes("linalg.solve", tuple(A._shape[:-2]), tuple(B._shape[:-2]))
+        raise RuntimeError(f"{name}: Incompatible shapes of A and B for the equation AX = B ({A._shape[-2]}x{A._shape[-1]} and {B._shape[-2]}x{B._shape[-1]})")
+    lead = S.broadcast_shapes(name, tuple(A._shape[:-2]), tuple(B._shape[:-2]))
     return solve_matrices(A.expand(*lead, *A._shape[-2:]), B.expand(*lead, *B._shape[-2:]))
 
 
@@ -136,7 +141,7 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False, out=None):
     if unitriangular:
         eye = T.new_ones(T._shape[-1]).diag()
         T = (T.triu(1) if upper else T.tril(-1)) + eye
-    return solve(T, B, left=left)
+    return solve_batch("linalg.solve_triangular", T, B) if left else solve_batch("linalg.solve_triangular", T.mT, B.mT).mT
 
 
 def inv_ex(A, *, check_errors=False, out=None):
@@ -230,7 +235,7 @@ def cholesky_solve(B, L, upper=False):
     Source:   torch.cholesky_solve
     """
     L = dagger(L.triu()) if upper else L.tril()
-    return solve(dagger(L), solve(L, B))
+    return solve_batch("cholesky_solve", dagger(L), solve_batch("cholesky_solve", L, B))
 
 
 def cholesky_inverse(L, upper=False):
