@@ -22,8 +22,19 @@ def refresh(view) -> None:
 
 
 def geometry(view, base) -> tuple:
-    """(shape, strides, offset from the base's first element)."""
-    return view._shape, view._strides, view._offset - base._offset
+    """(shape, strides, offset from the base's first element); of the real numbers where only one of the two is complex."""
+    shape, strides, offset, start = view._shape, view._strides, view._offset, base._offset
+    if view._dtype.is_complex is not base._dtype.is_complex:
+        if view._dtype.is_complex:
+            (shape, strides), offset = of_reals(shape, strides), 2 * offset
+        else:
+            start *= 2
+    return shape, strides, offset - start
+
+
+def of_reals(shape, strides) -> tuple:
+    """The geometry of complex numbers as pairs of real ones."""
+    return (*shape, 2), (*[2 * s for s in strides], 1)
 
 
 def scatter_view(g, base_shape, base_strides, geom, dtype):
@@ -90,7 +101,12 @@ class AsStridedView(graph.Node):
         from flambeau.core import shapes as S
 
         strides = self.__dict__.get("base_strides") or S.contiguous_strides(tuple(shape))
-        return (scatter_view(grads[0], shape, strides, self.geometry, dtype),)
+        g = grads[0]
+        if g._dtype.is_complex is dtype.is_complex:
+            return (scatter_view(g, shape, strides, self.geometry, dtype),)
+        if not dtype.is_complex:
+            return (scatter_view(g.view_as_real(), shape, strides, self.geometry, dtype),)
+        return (scatter_view(g, *of_reals(shape, strides), self.geometry, g._dtype).view_as_complex(),)
 
 
 AsStridedView.__name__ = AsStridedView.__qualname__ = "AsStridedBackward0"
@@ -108,11 +124,15 @@ class CopySlices(graph.Node):
         g = grads[0].clone() if grads[0]._dense else grads[0].contiguous()
         if g is grads[0]:
             g = g.clone()
-        found = translate(self.geometry, shape, self.base_strides)
+        strides, of_complex = self.base_strides, self.__dict__["mixed"] and dtype.is_complex
+        if of_complex:
+            g, (shape, strides) = g.view_as_real(), of_reals(shape, strides)
+        found = translate(self.geometry, shape, strides)
         if found is None:
             raise RuntimeError("backward through an in-place change of an unusually strided view is not supported")
         part = ops.as_strided(g, self.geometry[0], *found)
-        inner = self.fn.apply([part.clone()])
+        to_complex = self.__dict__["mixed"] and not dtype.is_complex
+        inner = self.fn.apply([part.contiguous().view_as_complex().clone() if to_complex else part.clone()])
         first = inner[0]
         edge = self.fn.edges[0]
         if first is None or edge is None:
@@ -120,8 +140,8 @@ class CopySlices(graph.Node):
         else:
             if first._shape != edge[2] or first._dtype is not edge[3]:
                 first = graph.unbroadcast(first, *edge[2:])
-            part.copy_(first)
-        return [g, *inner[1:]]
+            part.copy_(first.view_as_real() if to_complex else first)
+        return [g.view_as_complex() if of_complex else g, *inner[1:]]
 
     def release(self) -> None:
         self.fn.release()
@@ -133,6 +153,7 @@ def rebase(view, node) -> None:
     copy = CopySlices()
     copy.fn, copy.geometry, copy.base_strides = node, geometry(view, base), base._strides
     copy.__dict__["base_meta"] = (base._shape, base._dtype)
+    copy.__dict__["mixed"] = view._dtype.is_complex is not base._dtype.is_complex
     old = graph.edge_of(base)
     copy.edges = (old, *node.edges[1:])
     # fn's first edge says whether the changed part itself has history

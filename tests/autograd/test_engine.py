@@ -161,3 +161,34 @@ def test_references_are_counted_as_on_this_python():
     engine.own([torch.ones(1) + 1], torch.ones(1))
     assert engine.references(fresh) == engine.alone
     assert engine.references([kept]) != engine.alone
+
+
+# In-place changes of real views of complex tensors, and the other way round: (in place, the same out of place).
+CHANGES = {
+    "all": (lambda y: y.view_as_real().mul_(2), lambda y: y * 2),
+    "real part": (lambda y: y.real.mul_(3), lambda y: torch.complex(y.real * 3, y.imag)),
+    "imaginary part": (lambda y: y.imag.mul_(y.real.clone()), lambda y: torch.complex(y.real, y.imag * y.real)),
+    "column": (lambda y: y.view_as_real()[..., 0].mul_(3), lambda y: torch.complex(y.real * 3, y.imag)),
+    "there and back": (lambda y: y.view_as_real().view_as_complex().mul_(1j), lambda y: y * 1j),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("name", CHANGES)
+def test_changes_through_views_of_the_parts(name, turned):
+    found = []
+    for place in (0, 1):
+        x = torch.tensor([[1 + 2j, 3 - 1j], [0.5j, 2 + 0j]], requires_grad=True)
+        y = (x * 2).t() if turned else x.clone()
+        changed = CHANGES[name][place](y)
+        ((y if place == 0 else changed).abs() ** 2).sum().backward()
+        found.append(x.grad.numpy())
+    np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+def test_a_complex_view_of_a_real_tensor_is_changed():
+    x = torch.ones(3, 2, requires_grad=True)
+    y = x.clone()
+    y.view_as_complex().mul_(2j)
+    (y * torch.arange(6.0).reshape(3, 2)).sum().backward()
+    assert x.grad.tolist() == [[2, 0], [6, -4], [10, -8]]
