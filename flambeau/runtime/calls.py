@@ -89,12 +89,23 @@ def bind(outs: tuple, operands: int, numbers: int, launches: list, rooms: tuple 
     kinds["room"] = kinds["number"] + numbers
     size = 0 if not alike else outs[0].itemsize if outs else -1
     words = [len(outs), operands, numbers, len(rooms), len(launches), size, *rooms]
+    native = "call" in found and kinds["room"] + len(rooms) <= calls_op.MAX_BASES
     for kernel, extent, grain, args in launches:
-        words += getattr(kernel, "__self__", 0) or 0, extent, grain, len(args)
+        address = getattr(kernel, "__self__", None)
+        if address.__class__ is not int or len(args) > launch.MAX_ARGS:  # a kernel that somebody watches is no builtin
+            native = False
+            break
+        words += address, extent, grain, len(args)
         for a in args:
-            words += (kinds[a.kind] + a.index, a.offset) if a.__class__ is Place else (0, bits(a))
-    known = "call" in found and all(isinstance(getattr(part[0], "__self__", None), int) for part in launches)
-    if not known or kinds["room"] + len(rooms) > calls_op.MAX_BASES or any(len(part[3]) > launch.MAX_ARGS for part in launches):
+            c = a.__class__
+            if c is int:
+                words += 0, a
+            elif c is Place:
+                kind, index, offset = a
+                words += kinds[kind] + index, offset
+            else:
+                words += 0, bits(a)
+    if not native:
         return replay(outs, operands, numbers, launches, rooms, alike, keep)
     table = array("q", words)
     return new_builtin("call", (table.buffer_info()[0], outs, table, launches, keep))
@@ -254,12 +265,12 @@ def has_lock() -> bool:
 
 def new_builtin(name: str, self=None):
     """A builtin function; self is what the machine code is given first."""
-    make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
-        ("PyCFunction_NewEx", ctypes.pythonapi))  # fmt: skip
-    return make(ctypes.addressof(found[name]), self, None)
+    return launch.new_builtin(ctypes.addressof(found[name]), self, None)
+
+
+_new_method = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p)(("PyDescr_NewMethod", ctypes.pythonapi))
 
 
 def new_method(name: str, cls: type):
     """A method of a class."""
-    make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p)(("PyDescr_NewMethod", ctypes.pythonapi))
-    return make(cls, ctypes.addressof(found[name]))
+    return _new_method(cls, ctypes.addressof(found[name]))
