@@ -6,8 +6,10 @@ PyTorch's direct sums, the weight gradient's a quarter to a half of it.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
+from dataclasses import replace
 
 from flambeau.ops import conv_direct as direct
 from flambeau.ops import winograd_kernels as K
@@ -19,6 +21,7 @@ CHUNK = 32  # channels summed before a visit to memory: short chains keep the ro
 DEEP = 64  # tiles summed before one, in a gradient of the weight
 FAR = 1 << 16  # weights (without taps) whose transforms leave the second-level cache
 TILES = 640  # most tiles whose transforms are all kept
+GROUPS = 8  # most groups that are worked out one after the other
 TOGETHER = 256  # tiles of a task then
 MANY = 96  # input channels of a task where all are many
 CACHE = 640 << 10  # bytes of a task's scratch that stay in the second-level cache
@@ -29,6 +32,18 @@ def way_of(s: Shape, back: bool = False) -> str:
     return "stride 1" if s.stride[2] == 1 else "stride 2 back" if back else "stride 2"
 
 
+def of_a_group(s: Shape) -> Shape:
+    """The sizes of each group's convolution."""
+    return s if s.groups == 1 else replace(s, ci=s.ci // s.groups, co=s.co // s.groups, groups=1)
+
+
+def part_of(tensor, g: int, size: int):
+    """The tensor from group g on, of `size` elements."""
+    part = copy.copy(tensor)
+    part._ptr = tensor._ptr + g * size * tensor._dtype.itemsize
+    return part
+
+
 def tiles_of(way: str, result) -> tuple:
     """Tiles down and across."""
     return tuple(-(-o // K.WAYS[way].out) for o in result)
@@ -36,8 +51,9 @@ def tiles_of(way: str, result) -> tuple:
 
 def fits(s: Shape) -> bool:
     """3x3 of stride 1 or 2, enough channels to pay for the transforms, outputs that fill their tiles."""
-    if s.dims != 2 or s.taps != (1, 3, 3) or s.dilation != (1, 1, 1) or s.groups != 1:
+    if s.dims != 2 or s.taps != (1, 3, 3) or s.dilation != (1, 1, 1) or s.groups > GROUPS:
         return False
+    s = of_a_group(s)
     if s.stride == (1, 2, 2):
         return s.pad == (0, 1, 1) and worth(s, "stride 2", s.out[1:]) and worth(s, "stride 2 back", s.size[1:])
     if s.stride != (1, 1, 1) or s.pad[1] > 2 or s.pad[2] > 2:  # the gradient of the input pads with 2 - pad
@@ -47,7 +63,8 @@ def fits(s: Shape) -> bool:
 
 def fits_weight(s: Shape) -> bool:
     """Also sums that every thread can hold its own of, or few tiles."""
-    return fits(s) and (s.ci * s.co <= FAR or s.n * math.prod(tiles_of(way_of(s), s.out[1:])) <= TILES)
+    many = s.ci * s.co // s.groups**2 > FAR
+    return fits(s) and (not many or s.n * math.prod(tiles_of(way_of(s), s.out[1:])) <= TILES)
 
 
 def worth(s: Shape, way: str, result: tuple) -> bool:
@@ -153,21 +170,34 @@ def convolve_many(plan: Plan, x, w, bias: Address | None, out, size, result, pad
 
 def forward(plan: Plan, x, w, bias: Address | None, s: Shape, out) -> None:
     """out = conv(x, w) + bias into a contiguous tensor; w is contiguous."""
-    convolve(plan, x, w, bias, out, s.size[1:], s.out[1:], s.pad[1:], s.ci, s.co, (9, s.ci * 9), way_of(s), False)
+    one = of_a_group(s)
+    for g in range(s.groups):
+        xg, wg, og = (part_of(t, g, v) for t, v in (
+            (x, one.ci * x._strides[1]), (w, one.co * one.ci * 9), (out, one.co * out._strides[1])))  # fmt: skip
+        shift = None if bias is None else bias + g * one.co * x._dtype.itemsize
+        convolve(plan, xg, wg, shift, og, s.size[1:], s.out[1:], s.pad[1:], one.ci, one.co, (9, one.ci * 9), way_of(s), False)
 
 
 def grad_input(plan: Plan, g, w, s: Shape, out) -> None:
     """out = d loss / d x: a convolution of g with the taps turned round."""
-    way = way_of(s, True)
+    way, one = way_of(s, True), of_a_group(s)
     pad = tuple(2 - p for p in s.pad[1:]) if way == "stride 1" else (0, 0)
-    convolve(plan, g, w, None, out, s.out[1:], s.size[1:], pad, s.co, s.ci, (s.ci * 9, 9), way, True)
+    for i in range(s.groups):
+        gg, wg, og = (part_of(t, i, v) for t, v in (
+            (g, one.co * g._strides[1]), (w, one.co * one.ci * 9), (out, one.ci * out._strides[1])))  # fmt: skip
+        convolve(plan, gg, wg, None, og, s.out[1:], s.size[1:], pad, one.co, one.ci, (one.ci * 9, 9), way, True)
 
 
 def grad_weight(plan: Plan, g, x, s: Shape, out) -> None:
-    """out = d loss / d w (contiguous): sums over the tiles a thread each, then brought together."""
-    if s.ci * s.co > FAR:
-        gradient_of_many(plan, g, x, s, out)
-        return
+    """out = d loss / d w (contiguous)."""
+    one = of_a_group(s)
+    for i in range(s.groups):
+        parts = (part_of(t, i, v) for t, v in ((g, one.co * g._strides[1]), (x, one.ci * x._strides[1]), (out, one.co * one.ci * 9)))
+        (gradient_of_many if one.ci * one.co > FAR else gradient)(plan, *parts, one)
+
+
+def gradient(plan: Plan, g, x, out, s: Shape) -> None:
+    """The weight's gradient of one group: sums over the tiles a thread each, then brought together."""
     d, threads = x._dtype, get_num_threads()
     way = way_of(s)
     W, (th, tw) = K.WAYS[way], tiles_of(way, s.out[1:])
@@ -201,7 +231,7 @@ def grad_weight(plan: Plan, g, x, s: Shape, out) -> None:
     )  # fmt: skip
 
 
-def gradient_of_many(plan: Plan, g, x, s: Shape, out) -> None:
+def gradient_of_many(plan: Plan, g, x, out, s: Shape) -> None:
     """The same where sums of all channels would be far away: transforms of all tiles first, then all sums of a few channels."""
     d, threads = x._dtype, get_num_threads()
     way = way_of(s)
