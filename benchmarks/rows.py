@@ -31,8 +31,8 @@ def operands(t):
     def batch_norm(x, w, b):
         return F.batch_norm(x, mean, var, w, b, True)
 
-    def attention(causal):
-        return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    def attention(causal, p=0.0):
+        return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=causal)
 
     return {
         "softmax": (lambda x: x.softmax(-1), (rows,)),
@@ -49,6 +49,7 @@ def operands(t):
         "gelu": (F.gelu, (rows,)),
         "attention": (attention(False), (q, k, v)),
         "attention causal": (attention(True), (q, k, v)),
+        "attention dropout": (attention(False, 0.1), (q, k, v)),
         "embedding": (lambda w: F.embedding(ids, w), (table,)),
         "dropout": (lambda x: F.dropout(x, 0.1), (rows,)),
         "max_pool 2x2": (lambda x: F.max_pool2d(x, 2), (wide,)),

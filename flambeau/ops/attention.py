@@ -1,7 +1,7 @@
 """Scaled dot-product attention: softmax(q k^T scale + mask) v.
 
-Attention runs as tiles (attention_kernels.py). Dropout (whose mask is PyTorch's, element by element), masks that want a
-gradient, a handful of queries and second derivatives go by ordinary products instead.
+Attention runs as tiles (attention_kernels.py), dropout as a bit per weight (attention_keep.py). Masks that want a gradient, a
+handful of queries and second derivatives go by ordinary products instead.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ir.kernel import compute_dtype
 from flambeau.ops import attention_kernels as K
+from flambeau.ops.attention_keep import drawn, noise
 from flambeau.ops.create import ones
+from flambeau.ops.embedding import dropout
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 from flambeau.ops.tiles import rounded, tile_for
 from flambeau.runtime import memory
@@ -31,30 +33,38 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
     Args:     attn_mask: bool (True takes part) or added to the scores; scale: 1 / sqrt(E) by default;
               enable_gqa: query has a multiple of key's and value's heads (dim -3)
     Numerics: half precisions accumulate in float32; a query that sees no key gives 0
-    Cost:     memory O(L + S) unless dropout or a mask's gradient asks for the L x S weights
+    Cost:     memory O(L + S), with dropout a bit per weight; a mask's gradient asks for all L x S weights
+    Errors:   RuntimeError for dropout_p outside [0, 1]
     Source:   Vaswani et al., 2017; Dao et al., 2022; torch.nn.functional.scaled_dot_product_attention
     """
-    check(query, key, value, attn_mask, is_causal)
+    check(query, key, value, attn_mask, dropout_p, is_causal)
     if enable_gqa and query._shape[-3] != key._shape[-3]:
         if not key._shape[-3] or query._shape[-3] % key._shape[-3] or key._shape[-3] != value._shape[-3]:
             raise RuntimeError("Number of heads in key and value must divide the number of heads in query")
     else:
         enable_gqa = False
     scale = 1 / math.sqrt(query._shape[-1]) if scale is None else float(scale)
-    if dropout_p or not tiles_serve(query, key, value, attn_mask):
+    if dropout_p == 1 or not tiles_serve(query, key, value, attn_mask):
         return by_products(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
-    lead = tuple(query._shape[:-2])
+    lead = weights = tuple(query._shape[:-2])
     if not enable_gqa:
-        lead = S.broadcast_shapes("attention", lead, S.broadcast_shapes("attention", key._shape[:-2], value._shape[:-2]))
+        weights = S.broadcast_shapes("attention", lead, key._shape[:-2])
+        lead = S.broadcast_shapes("attention", weights, value._shape[:-2])
     q, k, v = (four(t, t._shape[:-2] if enable_gqa else lead) for t in (query, key, value))
+    length, keys = query._shape[-2], key._shape[-2]
     if attn_mask is not None:
-        attn_mask = four(attn_mask, lead, (query._shape[-2], key._shape[-2]))
-    y = attention_of(q, k, v, attn_mask, bool(is_causal), scale)[0]
+        attn_mask = four(attn_mask, lead, (length, keys))
+    kept = four(drawn(weights, length, keys, 1 - dropout_p), lead) if dropout_p else None
+    y = attention_of(q, k, v, attn_mask, kept, dropout_p, bool(is_causal), scale)[0]
     return y if len(lead) == 2 else y.reshape(*lead, *y._shape[-2:])
 
 
-def check(query, key, value, mask, is_causal: bool) -> None:
-    """Ranks, dtypes and inner sizes of attention's operands."""
+def check(query, key, value, mask, dropout_p: float, is_causal: bool) -> None:
+    """Ranks, dtypes and inner sizes of attention's operands; the range of dropout_p."""
+    if not 0 <= dropout_p <= 1:
+        raise RuntimeError(
+            f"scaled_dot_product_attention(dropout_p): dropout probability has to be between 0 and 1, but got {dropout_p}"
+        )
     if is_causal and mask is not None:
         raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
     for name, t in (("query", query), ("key", key), ("value", value)):
@@ -100,8 +110,8 @@ def four(t, lead, last=None):
     return t.reshape(math.prod(lead[:-1]), *shape[-3:])
 
 
-def by_products(query, key, value, mask, dropout_p: float, is_causal: bool, scale: float, grouped: bool):
-    """Attention by the definition, all scores in memory."""
+def by_products(query, key, value, mask, dropout_p: float, is_causal: bool, scale: float, grouped: bool, kept=None):
+    """Attention by the definition, all scores in memory; kept: the bits of dropout if they are drawn already."""
     if grouped:
         times = query._shape[-3] // key._shape[-3]
         key, value = key.repeat_interleave(times, -3), value.repeat_interleave(times, -3)
@@ -115,9 +125,9 @@ def by_products(query, key, value, mask, dropout_p: float, is_causal: bool, scal
     else:  # queries that see nothing give 0, and no NaN on the way back
         blind = (scores == -math.inf).all(-1, keepdim=True)
         weights = scores.masked_fill(blind, 0).softmax(-1).masked_fill(blind, 0)
-    if dropout_p:
-        from flambeau.ops.embedding import dropout
-
+    if kept is not None:
+        weights = weights * noise(kept, weights._shape[-1], 1 - dropout_p, weights._dtype)
+    elif dropout_p:
         weights = dropout(weights, dropout_p, True)
     return weights @ value
 
@@ -144,8 +154,13 @@ def masking(mask) -> tuple:
     return "bool" if mask._dtype is dt.bool else "add", mask._strides
 
 
+def keeping(kept, dropout_p: float, spare) -> tuple:
+    """(address of the bits of dropout, what kept weights are multiplied by, the bits' strides)."""
+    return (spare._ptr, 1.0, (0, 0)) if kept is None else (kept._ptr, 1 / (1 - dropout_p), kept._strides[:2])
+
+
 @op(KERNEL, function=False, method=False, node="ScaledDotProductFlashAttentionForCpuBackward0")
-def attention_of(query, key, value, mask, is_causal, scale):
+def attention_of(query, key, value, mask, kept, dropout_p, is_causal, scale):
     """(output, log of the sums) over (batch, heads, rows, width) operands; see `scaled_dot_product_attention`."""
     (b, h, length, n), (_, hk, keys, nv), d = query._shape, value._shape, query._dtype
     acc = compute_dtype(d)
@@ -156,21 +171,22 @@ def attention_of(query, key, value, mask, is_causal, scale):
     how, ms = masking(mask)
     size = K.BR * (2 * K.BC + 3 + n + padded) + rounded(keys * (padded_n + padded), 64)
     room = memory.allocate(size * acc.itemsize * get_num_threads())
-    k = K.attention((d, acc, d, d, d, dt.bool if mask is None else mask._dtype, acc), causal=is_causal, how=how, tile=tile)
+    bits, rise, ws = keeping(kept, dropout_p, lse)
+    k = K.attention((d, acc, d, d, d, dt.bool if mask is None else mask._dtype, dt.int32, acc), causal=is_causal, how=how,
+                    drop=kept is not None, tile=tile)  # fmt: skip
     k(b * h * chunks, max(1, WORK // (chunk * keys * n)), y._ptr, lse._ptr, query._ptr, key._ptr, value._ptr,
-      lse._ptr if mask is None else mask._ptr, room.ptr, h, h // hk, length, keys, n, nv, padded_n, padded, scale, chunks,
-      chunk, size, *y._strides[:3], *query._strides, *key._strides, *value._strides, *ms)  # fmt: skip
+      lse._ptr if mask is None else mask._ptr, bits, room.ptr, h, h // hk, length, keys, n, nv, padded_n, padded, scale,
+      rise, chunks, chunk, size, *ws, *y._strides[:3], *query._strides, *key._strides, *value._strides, *ms)  # fmt: skip
     return y, lse
 
 
 @attention_of.vjp("query", "key", "value")
-def _(gs, query, key, value, mask, is_causal, scale, result0, result1, needs):
-    if hooks.recording():
-        return attention_graph(gs[0], query, key, value, mask, is_causal, scale, needs)
-    return attention_gradients(gs[0], query, key, value, mask, is_causal, scale, result0, result1)
+def _(gs, query, key, value, mask, kept, dropout_p, is_causal, scale, result0, result1, needs):
+    given = (gs[0], query, key, value, mask, kept, dropout_p, is_causal, scale)
+    return attention_graph(*given, needs) if hooks.recording() else attention_gradients(*given, result0, result1)
 
 
-def attention_gradients(g, query, key, value, mask, is_causal: bool, scale: float, y, lse):
+def attention_gradients(g, query, key, value, mask, kept, dropout_p: float, is_causal: bool, scale: float, y, lse):
     """(gq, gk, gv) by the tiled kernels."""
     (b, h, length, n), (_, hk, keys, nv), d, acc = query._shape, value._shape, query._dtype, lse._dtype
     tile = tile_for(acc)
@@ -184,12 +200,13 @@ def attention_gradients(g, query, key, value, mask, is_causal: bool, scale: floa
     size = K.BR * (3 * K.BC + 2 + n + nv + 2 * padded_n + padded) + rounded((keys + high) * (padded_n + padded), 64)
     room = memory.allocate(size * acc.itemsize * get_num_threads())
     sums = d if count == 1 else acc
-    k = K.attention_backward((d, sums, sums, g._dtype, d, acc, d, d, d, dt.bool if mask is None else mask._dtype, acc),
-                             causal=is_causal, how=how, tile=tile, whole=count == 1)  # fmt: skip
+    bits, rise, ws = keeping(kept, dropout_p, lse)
+    k = K.attention_backward((d, sums, sums, g._dtype, d, acc, d, d, d, dt.bool if mask is None else mask._dtype, dt.int32, acc),
+                             causal=is_causal, how=how, drop=kept is not None, tile=tile, whole=count == 1)  # fmt: skip
     k(b * h * chunks, max(1, WORK // (chunk * keys * n)), gq._ptr, parts_k.ptr if parts_k else gk._ptr,
       parts_v.ptr if parts_v else gv._ptr, g._ptr, y._ptr, lse._ptr, query._ptr, key._ptr, value._ptr,
-      lse._ptr if mask is None else mask._ptr, room.ptr, h, h // hk, length, keys, n, nv, padded_n, padded, high, scale,
-      chunks, chunk, size, *(s for t in (gq, gk, gv) for s in t._strides[:3]), *g._strides, *y._strides[:3],
+      lse._ptr if mask is None else mask._ptr, bits, room.ptr, h, h // hk, length, keys, n, nv, padded_n, padded, high,
+      scale, rise, chunks, chunk, size, *ws, *(s for t in (gq, gk, gv) for s in t._strides[:3]), *g._strides, *y._strides[:3],
       *query._strides, *key._strides, *value._strides, *ms)  # fmt: skip
     for out, parts, w, full in ((gk, parts_k, n, padded_n), (gv, parts_v, nv, padded)):
         if parts is not None:
@@ -198,10 +215,10 @@ def attention_gradients(g, query, key, value, mask, is_causal: bool, scale: floa
     return gq, gk, gv
 
 
-def attention_graph(g, query, key, value, mask, is_causal: bool, scale: float, needs):
+def attention_graph(g, query, key, value, mask, kept, dropout_p: float, is_causal: bool, scale: float, needs):
     """The same gradients by ordinary products, so that they can be differentiated again."""
     grouped = query._shape[1] != key._shape[1]
-    y = by_products(query, key, value, mask, 0.0, is_causal, scale, grouped)
+    y = by_products(query, key, value, mask, dropout_p, is_causal, scale, grouped, kept)
     wanted = {n: t for n, t in (("query", query), ("key", key), ("value", value)) if needs[n]}
     found = hooks.grad([y], list(wanted.values()), [g], create_graph=True, allow_unused=True)
     found = dict(zip(wanted, found, strict=True))

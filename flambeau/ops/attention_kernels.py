@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 
+from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Float, Int, Ptr, kernel
 from flambeau.ops.tiles import Tile, copied, filled, product, written
@@ -52,14 +53,23 @@ def hidden(k, s, rows, cols, first_query, first_key, mask, steps, spare, causal:
             s[j * BR + i] = E.where(first_key + j <= first_query + i, s[j * BR + i], low)
 
 
+def left(x, words, j, i, queries):
+    """x if dropout keeps key j's weight for query i, else 0: a bit of a word of 32 keys (see attention_keep.py)."""
+    bit = words[(j >> 5) * queries + i] & (E.const(1, dt.int32) << (E.cast(j, dt.int32) & 31))
+    return E.where(bit != 0, x, E.const(0, x.dtype))
+
+
 # forward ------------------------------------------------------------------------------------------
 @kernel
-def attention(k, y: Ptr, lse: Ptr, q: Ptr, key: Ptr, v: Ptr, mask: Ptr, scratch: Ptr, heads: Int, group: Int, queries: Int,
-              keys: Int, n: Int, nv: Int, padded_n: Int, padded: Int, scale: Float, chunks: Int, chunk: Int,
-              scratch_size: Int, yb: Int, yh: Int, yl: Int, qb: Int, qh: Int, ql: Int, qd: Int, kb: Int, kh: Int, kl: Int,
+def attention(k, y: Ptr, lse: Ptr, q: Ptr, key: Ptr, v: Ptr, mask: Ptr, kept: Ptr, scratch: Ptr, heads: Int, group: Int,
+              queries: Int, keys: Int, n: Int, nv: Int, padded_n: Int, padded: Int, scale: Float, rise: Float, chunks: Int,
+              chunk: Int, scratch_size: Int, wb: Int, wh: Int, yb: Int, yh: Int, yl: Int, qb: Int, qh: Int, ql: Int, qd: Int, kb: Int, kh: Int, kl: Int,
               kd: Int, vb: Int, vh: Int, vl: Int, vd: Int, mb: Int, mh: Int, ml: Int, ms: Int, *,
-              causal: bool, how: str, tile: Tile):  # fmt: skip
-    """y = softmax(q key^T scale + mask) v, and the logarithm of each row's sum; a task is `chunk` queries of one head."""
+              causal: bool, how: str, drop: bool, tile: Tile):  # fmt: skip
+    """y = softmax(q key^T scale + mask) v, and the logarithm of each row's sum; a task is `chunk` queries of one head.
+
+    drop: of the softmax only what `kept` says, times `rise`.
+    """
     d = lse.dtype
     with k.parallel() as task:
         bh = task // chunks
@@ -76,6 +86,7 @@ def attention(k, y: Ptr, lse: Ptr, q: Ptr, key: Ptr, v: Ptr, mask: Ptr, scratch:
         rows_v = rows_k.at(seen * padded_n)
         copied(k, rows_k, key.at(b * kb + (h // group) * kh), seen, n, padded_n, kl, kd, E.cast(scale, d))
         copied(k, rows_v, v.at(b * vb + (h // group) * vh), seen, nv, padded, vl, vd)
+        bits = kept.at(b * wb + h * wh)
         with k.seq(first, last, BR) as r:
             rows = E.minimum(last - r, BR)
             turned(k, qt, q.at(b * qb + h * qh + r * ql), rows, n, ql, qd)
@@ -87,12 +98,12 @@ def attention(k, y: Ptr, lse: Ptr, q: Ptr, key: Ptr, v: Ptr, mask: Ptr, scratch:
                 product(k, s, rows_k.at(c * padded_n), qt, cols, rows, n, tile, (padded_n, 1), (BR, 1), BR)
                 hidden(k, s, rows, cols, r, c, mask.at(b * mb + h * mh), (ml, ms), spare, causal, how)
                 with k.vector(rows, unroll=4) as i:
-                    exponentials(k, s, top, total, fade, i, cols)
+                    exponentials(k, s, top, total, fade, i, cols, bits.at((c >> 5) * queries + r) if drop else None, queries)
                 product(k, o, s, rows_v.at(c * padded), rows, padded, cols, tile, (1, BR), (padded, 1), padded, True, fade)
             with k.seq(rows) as i:
                 sums = total[i]
                 empty = sums == 0  # a query that sees nothing gives 0
-                inverse = E.where(empty, E.const(0, d), 1 / sums)
+                inverse = E.where(empty, E.const(0, d), (E.cast(rise, d) if drop else 1) / sums)
                 out, row = y.at(b * yb + h * yh + (r + i) * yl), o.at(i * padded)
                 with k.vector(nv) as j:
                     out[j] = row[j] * inverse
@@ -101,8 +112,11 @@ def attention(k, y: Ptr, lse: Ptr, q: Ptr, key: Ptr, v: Ptr, mask: Ptr, scratch:
                 lse[bh * queries + r + i] = E.where(sums == 0, E.const(0, d), top[i] + E.log(sums))
 
 
-def exponentials(k, s, top, total, fade, i, cols):
-    """exp(score - top) of the queries in lanes i, their running tops and sums, and how earlier sums fade."""
+def exponentials(k, s, top, total, fade, i, cols, kept, queries):
+    """exp(score - top) of the queries in lanes i, their running tops and sums, and how earlier sums fade.
+
+    The sums are of all keys; what stays in s is 0 where `kept` (if any) has no bit.
+    """
     d = s.dtype
     old = top[i]
     high, sums = k.var(old, d), k.var(E.const(0, d), d)
@@ -113,7 +127,7 @@ def exponentials(k, s, top, total, fade, i, cols):
     base = E.where(new == -math.inf, E.const(0, d), new)
     with k.seq(cols) as j:
         e = E.exp(s[j * BR + i] - base)
-        s[j * BR + i] = e
+        s[j * BR + i] = e if kept is None else left(e, kept, j, i, queries)
         sums.set(sums.get() + e)
     less = E.exp(old - base)
     fade[i] = less
@@ -124,19 +138,19 @@ def exponentials(k, s, top, total, fade, i, cols):
 # backward -----------------------------------------------------------------------------------------
 @kernel
 def attention_backward(k, gq: Ptr, gk: Ptr, gv: Ptr, g: Ptr, y: Ptr, lse: Ptr, q: Ptr, key: Ptr, v: Ptr, mask: Ptr,
-                       scratch: Ptr, heads: Int, group: Int, queries: Int, keys: Int, n: Int, nv: Int, padded_n: Int,
-                       padded: Int, high: Int, scale: Float, chunks: Int, chunk: Int, scratch_size: Int, ob: Int, oh: Int,
-                       ol: Int, okb: Int, okh: Int, okl: Int, ovb: Int, ovh: Int, ovl: Int, gb: Int, gh: Int, gl: Int, gd: Int, yb: Int, yh: Int, yl: Int, qb: Int, qh: Int, ql: Int,
+                       kept: Ptr, scratch: Ptr, heads: Int, group: Int, queries: Int, keys: Int, n: Int, nv: Int,
+                       padded_n: Int, padded: Int, high: Int, scale: Float, rise: Float, chunks: Int, chunk: Int,
+                       scratch_size: Int, wb: Int, wh: Int, ob: Int, oh: Int, ol: Int, okb: Int, okh: Int, okl: Int, ovb: Int, ovh: Int, ovl: Int, gb: Int, gh: Int, gl: Int, gd: Int, yb: Int, yh: Int, yl: Int, qb: Int, qh: Int, ql: Int,
                        qd: Int, kb: Int, kh: Int, kl: Int, kd: Int, vb: Int, vh: Int, vl: Int, vd: Int, mb: Int, mh: Int,
-                       ml: Int, ms: Int, *, causal: bool, how: str, tile: Tile, whole: bool):  # fmt: skip
+                       ml: Int, ms: Int, *, causal: bool, how: str, drop: bool, tile: Tile, whole: bool):  # fmt: skip
     """The gradient of q, and a task's share (`chunk` queries of one head) of those of key and v.
 
     P = exp(S - lse) is computed again, tile by tile; gv = P^T g, dS = P (g v^T - sum(g y)), gq = dS key scale,
     gk = dS^T q scale. With `whole` a task's share is all there is; else gk and gv hold `high` rows of padded width per
-    task, to be summed by attention_gather.
+    task, to be summed by attention_gather. Dropout (`drop`) multiplies P, but not dS's, and g v^T by `rise` or 0.
     """
     d = lse.dtype
-    factor = E.cast(scale, d)
+    factor, rise = E.cast(scale, d), E.cast(rise, d)
     with k.parallel() as task:
         bh = task // chunks
         b, h = bh // heads, E.mod(bh, heads)
@@ -160,6 +174,7 @@ def attention_backward(k, gq: Ptr, gk: Ptr, gv: Ptr, g: Ptr, y: Ptr, lse: Ptr, q
             sum_k, sum_v = gk.at(task * high * padded_n), gv.at(task * high * padded)
         filled(k, sum_k, high * padded_n, 0)
         filled(k, sum_v, high * padded, 0)
+        bits = kept.at(b * wb + h * wh)
         with k.seq(first, last, BR) as r:
             rows = E.minimum(last - r, BR)
             src_q, src_g, src_y = (t.at(b * tb + h * th + r * tl) for t, tb, th, tl in
@@ -180,10 +195,11 @@ def attention_backward(k, gq: Ptr, gk: Ptr, gv: Ptr, g: Ptr, y: Ptr, lse: Ptr, q
                 product(k, p, rows_k.at(c * padded_n), qt, cols, rows, n, tile, (padded_n, 1), (BR, 1), BR)
                 product(k, s, rows_v.at(c * padded), gt, cols, rows, nv, tile, (padded, 1), (BR, 1), BR)
                 hidden(k, p, rows, cols, r, c, mask.at(b * mb + h * mh), (ml, ms), spare, causal, how)
+                words = bits.at((c >> 5) * queries + r)
                 with k.seq(cols) as j, k.vector(rows, unroll=4) as i:
-                    w = E.exp(p[j * BR + i] - shift[i])
-                    p[j * BR + i] = w
-                    s[j * BR + i] = w * (s[j * BR + i] - dots[i])
+                    w, x = E.exp(p[j * BR + i] - shift[i]), s[j * BR + i]
+                    s[j * BR + i] = w * ((left(x * rise, words, j, i, queries) if drop else x) - dots[i])
+                    p[j * BR + i] = left(w * rise, words, j, i, queries) if drop else w
                 product(k, sum_v.at(c * padded), p, rows_g, cols, padded, rows, tile, (BR, 1), (padded, 1), padded, True)
                 product(k, sum_k.at(c * padded_n), s, rows_q, cols, padded_n, rows, tile, (BR, 1), (padded_n, 1), padded_n, True)
                 product(k, sum_q, s, rows_k.at(c * padded_n), rows, padded_n, cols, tile, (1, BR), (padded_n, 1), padded_n, True)

@@ -17,8 +17,10 @@ from flambeau.ops.random_kernels import (
     to_uniform,
 )
 from flambeau.ops.record import hooks
+from flambeau.runtime import memory
 
 GRAIN = 16384
+BLOCK = 1 << 17  # draws (of 4 bytes) that a core keeps in its second-level cache
 DIGITS = {"float32": 24, "float64": 53, "float16": 11, "bfloat16": 8}  # of the significand
 DRAWN = {"float32": 24, "float64": 53, "float16": 24, "bfloat16": 24}  # bits drawn (halves round a float32)
 
@@ -44,6 +46,17 @@ def in_memory_order(t):
 def memory_order(t) -> list[int]:
     """Dims from the largest stride to the smallest."""
     return sorted(range(len(t._shape)), key=lambda d: -t._strides[d])
+
+
+def by_blocks(generator, count: int, each: int, use) -> None:
+    """use(first, n, address of n times `each` draws) for `count` items in order, in blocks whose draws stay in the cache."""
+    engine, block = engine_of(generator), max(1, BLOCK // each)
+    with engine.lock:
+        room = memory.allocate(4 * each * min(block, count))
+        for first in range(0, count, block):
+            n = min(block, count - first)
+            engine.fill(room.ptr, n * each)
+            use(first, n, room.ptr)
 
 
 def uniform_into(t, low: float, high: float, generator=None) -> None:
@@ -273,6 +286,11 @@ def check_bounds(name: str, d, low: int, high: int) -> None:
         raise RuntimeError(f"{what} is out of bounds for {d}")
 
 
+def limit_of(p: float) -> int:
+    """u < p where 2^53 u < limit, for u a multiple of 2^-53."""
+    return math.ceil(p * 2.0**53)
+
+
 @inplace("bernoulli_")
 def bernoulli_fill(t, p=0.5, *, generator=None):
     """1 with probability p (a number, or a tensor of them), else 0.
@@ -284,10 +302,11 @@ def bernoulli_fill(t, p=0.5, *, generator=None):
         return
     if not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+    limit = limit_of(p)
 
     def fill(dense):
-        raw = engine_of(generator).raw(2 * dense._numel)
-        to_bernoulli((dense._dtype, dt.uint32))(dense._numel, GRAIN, dense._ptr, raw.ptr, float(p))
+        launch, size = to_bernoulli((dense._dtype, dt.uint64)), dense._dtype.itemsize
+        by_blocks(generator, dense._numel, 2, lambda i, n, raw: launch(n, n, dense._ptr + i * size, raw, limit))
 
     fill_dense(t, fill)
 

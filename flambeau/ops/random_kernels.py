@@ -80,11 +80,17 @@ def to_range(k, y: Ptr, raw: Ptr, span: Int, base: Int, *, wide: bool):
             y[i] = E.cast(r + base, y.compute)
 
 
+def unit_below(pairs, i, limit):
+    """True where the i-th float64 uniform is below 2^-53 limit; two draws (the first one high) lie in 64 bits of memory."""
+    both = pairs[i]
+    return ((both << 32) | (both >> 32)) & ((1 << 53) - 1) < E.cast(limit, dt.uint64)
+
+
 @kernel
-def to_bernoulli(k, y: Ptr, raw: Ptr, p: Float):
-    """y = 1 where a float64 uniform (two draws) is below p."""
+def to_bernoulli(k, y: Ptr, pairs: Ptr, limit: Int):
+    """y = 1 where a float64 uniform (two draws) is below 2^-53 limit."""
     with k.parallel(vector=True) as i:
-        y[i] = E.cast(unit(wide_draw(raw, i), dt.float64, 53) < p, y.compute)
+        y[i] = E.cast(unit_below(pairs, i, limit), y.compute)
 
 
 @kernel

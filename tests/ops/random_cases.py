@@ -69,11 +69,26 @@ t._standard_gamma(t.full((100,), 2.5))
 t._standard_gamma(t.full((100,), 0.3))
 t._standard_gamma(t.full((100,), 0.3, dtype=t.float64))
 t._sample_dirichlet(t.tensor([[0.5, 1.0, 7.0]] * 30))
+attention(t, t.rand(2, 3, 37, 8))
+attention(t, t.rand(2, 3, 37, 8), is_causal=True)
+attention(t, t.rand(5, 2, 2, 2, 9, 4), attn_mask=t.rand(9, 9) > 0.3)
+attention(t, t.rand(2, 70, 6), attn_mask=t.rand(70, 70))
+attention(t, t.rand(1, 4, 37, 8), t.rand(1, 2, 40, 8), enable_gqa=True)
+attention(t, t.rand(1, 2, 3, 8), t.rand(4, 2, 5, 8))
+t.nn.MultiheadAttention(8, 2, 0.3)(*(t.rand(9, 3, 8),) * 3, need_weights=False)[0].detach()
+t.nn.TransformerEncoderLayer(8, 2, 16, 0.2)(t.rand(9, 3, 8)).detach()
 """.strip().splitlines()
+
+
+def attention(t, query, key=None, **options):
+    """Attention with dropout, and its gradients, in one vector."""
+    inputs = [x.clone().requires_grad_() for x in (query, *(query if key is None else key,) * 2)]
+    y = t.nn.functional.scaled_dot_product_attention(*inputs, dropout_p=0.3, **options)
+    return t.cat([x.reshape(-1) for x in (y.detach(), *t.autograd.grad(y.sin().sum(), inputs))])
 
 
 def draw(torch, expression: str):
     """(values, the state after it) from seed 42."""
     torch.manual_seed(42)
-    value = eval(expression, {"t": torch})  # noqa: S307 - the lines above
+    value = eval(expression, {"t": torch, "attention": attention})  # noqa: S307 - the lines above
     return value.numpy().copy(), np.array(torch.get_rng_state().tolist(), np.uint8)

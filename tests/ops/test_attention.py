@@ -150,12 +150,104 @@ def test_threads_and_chunks(rng):
         assert_close(a.numpy(), b.numpy(), slack=5)
 
 
+# dropout: what PyTorch gives for a seed, and the generator's state after it, is among the streams of random_cases.py ---------
+WITH_DROPOUT = {  # shapes of query, key, value; options
+    "tiles": ((2, 3, 70, 8), (2, 3, 130, 8), (2, 3, 130, 33), {}),
+    "causal, grouped": ((2, 4, 70, 8), (2, 2, 130, 8), (2, 2, 130, 33), {"is_causal": True, "enable_gqa": True}),
+    "one head in chunks": ((1, 1, 300, 8), (1, 1, 130, 8), (1, 1, 130, 33), {}),
+    "no heads": ((70, 8), (31, 8), (31, 3), {}),
+    "many leading": ((2, 2, 2, 4, 9, 8), (2, 2, 2, 4, 13, 8), (2, 2, 2, 4, 13, 5), {"scale": 0.5}),
+    "values lead": ((1, 9, 8), (3, 1, 33, 8), (2, 3, 1, 33, 5), {}),
+    "mask": ((3, 2, 70, 8), (3, 2, 65, 8), (3, 2, 65, 4), {"attn_mask": (3, 1, 1, 65)}),
+    "mask that hides all": ((1, 2, 9, 8), (1, 2, 9, 8), (1, 2, 9, 4), {"attn_mask": torch.zeros(9, 9, dtype=torch.bool)}),
+}
+
+
+def with_dropout(case, dtype, p=0.3):
+    """(operands, options, the same for by_products) of a case."""
+    *shapes, options = WITH_DROPOUT[case]
+    inputs = [torch.randn(s, dtype=dtype, requires_grad=True) for s in shapes]
+    mask = options.get("attn_mask")
+    mask = torch.rand(mask) > 0.2 if isinstance(mask, tuple) else mask
+    options = {"attn_mask": mask, "dropout_p": p, "is_causal": False, "scale": shapes[0][-1] ** -0.5, "enable_gqa": False} | options
+    options["attn_mask"] = mask
+    return inputs, options
+
+
+def by_products(inputs, options):
+    from flambeau.ops.attention import by_products
+
+    return by_products(*inputs, *options.values())
+
+
+@pytest.mark.parametrize("case, dtype", [*((c, "float64") for c in WITH_DROPOUT), *(("causal, grouped", d) for d in ("float32", "float16", "bfloat16"))])
+def test_dropout(case, dtype):
+    """Tiles drop what by_products drops, and leave the generator where it does.
+
+    Sums go in another order (slack 10: gradients are sums of products of sums). Half precisions round the weights there and
+    not here, so float32 products of the same numbers are what to compare with; sum(g y) is of the rounded y (slack 40).
+    """
+    dtype = getattr(torch, dtype)
+    inputs, options = with_dropout(case, dtype)
+    state = torch.get_rng_state()
+    y = SDPA(*inputs, **options)
+    after = torch.get_rng_state()
+    assert y.dtype is dtype
+    torch.set_rng_state(state)
+    wide = [t.detach().to(torch.promote_types(dtype, torch.float32)).requires_grad_() for t in inputs]
+    want = by_products(wide, options)
+    assert torch.equal(torch.get_rng_state(), after) and not torch.equal(state, after)
+    g = torch.randn(y.shape).to(dtype)
+    got = [y.detach(), *torch.autograd.grad(y, inputs, g)]
+    want = [want.detach(), *torch.autograd.grad(want, wide, g.to(want.dtype))]
+    for a, b in zip(got, want, strict=True):
+        assert_close(a.double().numpy(), b.double().numpy(), dtype, slack=40 if dtype.itemsize == 2 else 10)
+
+
+@pytest.mark.parametrize("heads, options", [(2, {"attn_mask": torch.ones(4, 3).tril(1) > 0}), (1, {"is_causal": True})], ids=["mask", "causal, grouped"])
+def test_gradients_of_dropout(rng, heads, options):
+    """First and second derivatives at a fixed seed, by differences."""
+    inputs = [torch.from_numpy(a).requires_grad_() for a in operands(rng, 1, 2, heads, 4, 3, 2, 1)]
+
+    def fn(*inputs):
+        torch.manual_seed(4)
+        return SDPA(*inputs, dropout_p=0.3, enable_gqa=True, **options)
+
+    assert gradcheck(fn, inputs)
+    assert gradgradcheck(fn, inputs)
+
+
+def test_share_that_dropout_keeps():
+    """Of weights that are all 1 / 512, a share 1 - p is kept, times 1 / (1 - p); none is at p = 1."""
+    q, v = torch.zeros(1, 1, 512, 4), torch.ones(1, 1, 512, 1)
+    assert abs(SDPA(q, q, v, dropout_p=0.25).mean().item() - 1) < 0.005
+    counts = SDPA(q, q, v, dropout_p=0.25) * 512 * 0.75
+    assert_close(counts.numpy(), counts.round().numpy(), slack=10)
+    state = torch.get_rng_state()
+    q = q.requires_grad_()
+    y = SDPA(q, q, v, dropout_p=1.0)
+    assert (y == 0).all() and (torch.autograd.grad(y.sum(), q)[0] == 0).all()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_few_queries_and_none_with_dropout():
+    for shape in ((2, 2, 4), (0, 3, 4), (2, 0, 4)):
+        x = torch.randn(shape)
+        torch.manual_seed(1)
+        y = SDPA(x, x, x, dropout_p=0.5)
+        torch.manual_seed(1)
+        assert torch.equal(y, by_products([x] * 3, {"mask": None, "p": 0.5, "causal": False, "scale": 0.5, "grouped": False}))
+
+
 def test_errors():
     x = torch.randn(1, 4, 5, 3)
     with pytest.raises(RuntimeError, match="same dtype"):
         SDPA(x, x.double(), x)
     with pytest.raises(RuntimeError, match="2 dimensional"):
         SDPA(x, x[0, 0, 0], x)
+    for p in (-0.1, 1.5, math.nan):
+        with pytest.raises(RuntimeError, match="between 0 and 1"):
+            SDPA(x, x, x, dropout_p=p)
     with pytest.raises(RuntimeError, match="is_causal"):
         SDPA(x, x, x, attn_mask=torch.ones(5, 5), is_causal=True)
     with pytest.raises(RuntimeError, match="attn_mask dtype"):
