@@ -229,6 +229,34 @@ assert not {"slow", "key_of", "note_here", "record"} & set(called), called
 """
 
 
+IN_PYTHON = """
+import sys
+from flambeau.runtime import calls
+if sys.argv[1] == "python":
+    calls.has_lock = lambda: False  # as where the layout of objects cannot be told
+import flambeau as torch
+nn = torch.nn
+torch.manual_seed(0)
+net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 9), nn.LayerNorm(9))
+cell, optimizer = nn.LSTM(9, 4, batch_first=True), torch.optim.Adam(net.parameters())
+for _ in range(3):
+    optimizer.zero_grad()
+    y = cell(net(torch.randn(4, 1, 8, 8))[:, None])[0][:, 0]
+    loss = nn.functional.cross_entropy(y @ y.t() + y.sum(1), torch.tensor([0, 1, 2, 3]))
+    loss.backward()
+    optimizer.step()
+assert ("walk" in calls.found) == (sys.argv[1] == "builtins")
+print(loss.item(), [p.sum().item() for p in net.parameters()])
+"""
+
+
+def test_python_alone_gives_the_same():
+    a, b = (
+        subprocess.run([sys.executable, "-c", IN_PYTHON, how], check=True, capture_output=True, text=True).stdout for how in ("builtins", "python")
+    )
+    assert a == b and "nan" not in a
+
+
 def test_parameters_made_later_are_known():
     subprocess.run([sys.executable, "-c", PARAMETERS], check=True)
 
