@@ -181,7 +181,8 @@ def walk(c: Code) -> str:
         x = c.let(f"call ptr @PyList_GetItem(ptr {leaves}, i64 {i})")
         taken(x, "fail_missing")
         k.set("spare", call(ACCUMULATE, x, listed("item")))
-        k.end("item")
+        for name in ("item", "spare"):
+            k.end(name)
 
     def edge(i: str) -> None:
         e = k.set("item", c.some(c.let(f"call ptr @PySequence_GetItem(ptr {edges}, i64 {i})"), "fail"))

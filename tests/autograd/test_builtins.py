@@ -1,6 +1,7 @@
 """Recording and the backward pass by builtins: what they leave is what the forms in Python leave."""
 
 import gc
+import sys
 import threading
 
 import pytest
@@ -276,3 +277,46 @@ def test_nothing_is_kept():
         use()
     after = level()
     assert after[0] <= blocks + 2 and after[1] <= objects + 20
+
+
+def failing(fn):
+    def run():
+        with pytest.raises(Exception):  # noqa: B017  which one is not the point here
+            fn()
+
+    return run
+
+
+def uses():
+    x, w, y = leaf(5, 5), torch.randn(5, 5), torch.randn(3, 3)
+    labels = torch.arange(5)
+
+    def backward():
+        (x * 2).sum().backward()
+        x.grad = None
+
+    return {
+        "mm failing": failing(lambda: x @ y), "add failing": failing(lambda: x + y), "view failing": failing(lambda: x.view(7)),
+        "index failing": failing(lambda: x[9]), "sum failing": failing(lambda: x.sum(5)), "transpose failing": failing(lambda: x.transpose(0, 9)),
+        "backward failing": failing((x * x).backward), "linear failing": failing(lambda: F.linear(x, y)), "mul": lambda: x * 2,
+        "relu": x.relu, "view": lambda: x.view(25), "slice": lambda: w.view(25)[3:7], "sum": w.sum, "t": lambda: x.t()[0], "mean": x.mean,
+        "detach": lambda: x.detach().add_(0.0), "item": lambda: float(w.sum()), "mm": lambda: w @ w, "mm recorded": lambda: x @ w,
+        "linear": lambda: F.linear(w, x), "layer_norm": lambda: F.layer_norm(x, (5,)), "zeros": lambda: torch.zeros(3),
+        "cross_entropy": lambda: F.cross_entropy(w, labels), "index": lambda: w[2], "softmax": lambda: x.softmax(-1),
+        "backward": backward, "max_pool": lambda: F.max_pool2d(w[None], 2),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", uses())
+def test_no_reference_is_lost_or_kept(name):
+    shared = [None, True, False, (), 0, 1, torch.float32, torch.Tensor, memory.Storage]
+    fn = uses()[name]
+    for _ in range(20):
+        fn()
+    gc.collect()
+    before = [sys.getrefcount(v) for v in shared]
+    for _ in range(300):
+        fn()
+    gc.collect()
+    grown = {str(v): sys.getrefcount(v) - b for v, b in zip(shared, before, strict=True)}
+    assert not {v: n for v, n in grown.items() if abs(n) > 100}
