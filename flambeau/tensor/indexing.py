@@ -13,7 +13,8 @@ import numpy as np
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ops import index as I
-from flambeau.ops.record import KERNEL, TABLE, hooks, op
+from flambeau.ops.by_geometry import MAX_CALLS
+from flambeau.ops.record import KERNEL, TABLE, TENSORS, hooks, op
 from flambeau.tensor.tensor import Tensor
 
 
@@ -134,14 +135,41 @@ def select(x, dim: int, i: int):
     n = x._shape[dim]
     if not -n <= i < n:
         raise IndexError(f"index {i} is out of bounds for dimension {dim} with size {n}")
-    return SELECT.quick(x, dim, i)
+    if x.__class__ not in TENSORS:
+        return SELECT.call(x, dim, i)
+    return part(x, dim, i + n if i < 0 else i, None, SELECT, (dim, i))
+
+
+def part(x, dim: int, start: int, length: int | None, record, values: tuple):
+    """A view from `start` on in one dimension, without that dimension if length is None; its history is that of an op.
+
+    Where parts of one length lie differs by an offset only, so they are known together: loops over rows and batches meet
+    none of them twice.
+    """
+    key = x._dtype, x._shape, x._strides, dim, length
+    found = PARTS.get(key)
+    if found is None:
+        shape, strides, own = tuple(x._shape), x._strides, () if length is None else (length,)
+        shape = hooks.Size((*shape[:dim], *own, *shape[dim + 1 :]))
+        kept = strides if own else strides[:dim] + strides[dim + 1 :]
+        if len(PARTS) >= MAX_CALLS:
+            PARTS.clear()
+        found = PARTS[key] = (*S.extent_of(shape, kept), shape, kept, strides[dim], strides[dim] * x._dtype.itemsize)
+    numel, dense, shape, kept, step, size = found
+    y = hooks.alias(x, (numel, shape, kept, dense, start * step, start * size))
+    return record.note(y, x, *values) if x._requires_grad else y
+
+
+PARTS: dict = {}
 
 
 def slice_dim(x, dim: int, s: slice):
     """A slice with a positive step."""
     start, stop, step = s.start, s.stop, s.step
     if start.__class__ is stop.__class__ is int and step is None and 0 <= start <= stop <= x._shape[dim]:
-        return SLICE.quick(x, dim, start, stop, 1)
+        if x.__class__ in TENSORS:
+            return part(x, dim, start, stop - start, SLICE, (dim, start, stop, 1))
+        return SLICE.call(x, dim, start, stop, 1)
     if not (start.__class__ in PLAIN and stop.__class__ in PLAIN and step.__class__ in PLAIN):
         s = slice(*[None if v is None else operator.index(v) for v in (start, stop, step)])
     if step is not None and s.step <= 0:
