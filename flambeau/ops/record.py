@@ -128,6 +128,7 @@ class Op:
                 raise TypeError(f"{self.name}.derivative: no argument {name}")
             self.rules[name] = Rule(fn, eager)
         self.diff_index = tuple(i for i, n in enumerate(self.params) if n in self.rules)
+        self.__dict__.pop("note", None)  # a builtin that knew of other rules
         return self
 
     def vjp(self, *args: str) -> Callable:
@@ -136,6 +137,7 @@ class Op:
         def set_rule(fn: Callable) -> Callable:
             self.joint, self.joint_args = Rule(fn, eager=True), args
             self.diff_index = tuple(self.params.index(a) for a in args)
+            self.__dict__.pop("note", None)
             return fn
 
         return set_rule

@@ -8,7 +8,7 @@ import pytest
 
 import flambeau as torch
 import flambeau.nn.functional as F
-from flambeau.ops.record import TABLE
+from flambeau.ops.record import TABLE, Op
 from flambeau.runtime import calls, memory
 
 torch.ones(3).exp()  # the first kernel: the builtins are there
@@ -77,6 +77,16 @@ def test_what_is_not_noted():
     assert (half * half).grad_fn.name() == "MulBackward0"
     later = [(w * y).grad_fn.seq for _ in range(3)]
     assert later[0] < later[1] < later[2]
+
+
+def test_rules_given_after_the_first_call():
+    record = Op(lambda input, other: input, "kernel", {})
+    w = leaf(3)
+    assert record.note(torch.ones(3), w, w)._grad_fn is None
+    record.derivative(input=lambda g: g * 5)
+    y = record.note(torch.ones(3), w, w)
+    y.sum().backward()
+    assert w.grad.tolist() == [5] * 3
 
 
 def test_a_view_whose_base_has_changed():
