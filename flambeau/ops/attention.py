@@ -16,7 +16,7 @@ from flambeau.ops.attention_keep import drawn, noise
 from flambeau.ops.create import ones
 from flambeau.ops.embedding import dropout
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
-from flambeau.ops.tiles import rounded, tile_for
+from flambeau.ops.tiles import per_thread, rounded, tile_for
 from flambeau.runtime import memory
 from flambeau.runtime.threads import get_num_threads
 
@@ -169,7 +169,7 @@ def attention_of(query, key, value, mask, kept, dropout_p, is_causal, scale):
     chunks, chunk = split(length, b * h)
     y, lse = interleaved((b, h, length, nv), d), hooks.empty((b, h, length), acc)
     how, ms = masking(mask)
-    size = K.BR * (2 * K.BC + 3 + n + padded) + rounded(keys * (padded_n + padded), 64)
+    size = per_thread(K.BR * (2 * K.BC + 3 + n + padded) + keys * (padded_n + padded), acc)
     room = memory.allocate(size * acc.itemsize * get_num_threads())
     bits, rise, ws = keeping(kept, dropout_p, lse)
     k = K.attention((d, acc, d, d, d, dt.bool if mask is None else mask._dtype, dt.int32, acc), causal=is_causal, how=how,
@@ -197,7 +197,7 @@ def attention_gradients(g, query, key, value, mask, kept, dropout_p: float, is_c
     parts_k, parts_v = (None if count == 1 else memory.allocate(b * h * chunks * high * w * acc.itemsize)
                         for w in (padded_n, padded))  # fmt: skip
     how, ms = masking(mask)
-    size = K.BR * (3 * K.BC + 2 + n + nv + 2 * padded_n + padded) + rounded((keys + high) * (padded_n + padded), 64)
+    size = per_thread(K.BR * (3 * K.BC + 2 + n + nv + 2 * padded_n + padded) + (keys + high) * (padded_n + padded), acc)
     room = memory.allocate(size * acc.itemsize * get_num_threads())
     sums = d if count == 1 else acc
     bits, rise, ws = keeping(kept, dropout_p, lse)

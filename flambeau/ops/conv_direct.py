@@ -17,6 +17,7 @@ from flambeau.ops import conv_kernels as K
 from flambeau.ops.conv_plan import Address, Plan
 from flambeau.ops.conv_shape import Shape, strides5
 from flambeau.ops.record import hooks
+from flambeau.ops.tiles import per_thread
 from flambeau.runtime.threads import get_num_threads
 
 LIMIT = 48 << 20  # bytes of padded copies and packed gradients held at a time
@@ -168,7 +169,7 @@ class Product:
         image_blocks, row_blocks = -(-self.images // together), -(-self.count // block)
         steps_once = min(self.depth, self.table)
         chunk = -(-steps_once // -(-steps_once // CHUNK))
-        room = together * block * t.nr + t.lanes * t.nr
+        room = per_thread(together * block * t.nr + t.lanes * t.nr, d)
         scratch = plan.scratch(room * threads * d.itemsize)
         k = K.product((d, d, d, d, dt.int64, dt.int64, dt.int64, d), mr=t.mr, nr=t.nr, lanes=t.lanes, bias_rows=bool(bias),
                       dense=self.dense)  # fmt: skip

@@ -14,6 +14,7 @@ from flambeau.ops import conv_planar_kernels as K
 from flambeau.ops.conv_direct import CHUNK, registers, residues, table, vector
 from flambeau.ops.conv_plan import Address, Plan
 from flambeau.ops.conv_shape import Shape, strides5
+from flambeau.ops.tiles import per_thread
 from flambeau.runtime.threads import get_num_threads
 
 NARROW = 8  # output channels of a group up to which outputs are put in the lanes in any case
@@ -212,7 +213,7 @@ def sums(plan: Plan, x, w, bias: Address | None, s: Shape, out, back: bool, ax: 
         1, panels, 0, mg * cg * total,
     )  # fmt: skip
     chunk = -(-depth // -(-depth // CHUNK))
-    room = -(-channels * copy.channel // lanes) * lanes + lanes  # the last outputs read beyond their row
+    room = per_thread(channels * copy.channel + lanes, dtype)  # the last outputs read beyond their row
     scratch = plan.scratch(room * get_num_threads() * dtype.itemsize)
     across, y_across = wide.step * wide.move * st_x[4], wide.apart * st_y[4]
     k = K.planar((dtype, dtype, dtype, dtype, dt.int64, dt.int64, dt.int64, dtype), mr=mr, high=high, lanes=lanes,
@@ -300,7 +301,7 @@ def grad_weight(plan: Plan, g, x, s: Shape, out) -> None:
     share = -(-units // min(units, -(-threads // (s.groups * channel_blocks))))
     parts, total = -(-units // share), s.co * s.k
     size = -(-together * apart // lanes) * lanes + lanes
-    room = size + -(-len(steps) // few) * few * tall * lanes
+    room = per_thread(size + -(-len(steps) // few) * few * tall * lanes, dtype)
     scratch = plan.scratch(room * threads * dtype.itemsize)
     sums_at = out._ptr if parts == 1 else plan.scratch(parts * total * dtype.itemsize)
     st_x, st_g = strides5(x, s.dims), strides5(g, s.dims)

@@ -19,12 +19,12 @@ from typing import NamedTuple
 from flambeau.codegen.target import host, l2_bytes
 from flambeau.ops import gemm_kernels as K
 from flambeau.ops.gemm_kernels import Tile, accumulator
+from flambeau.ops.tiles import per_thread
 from flambeau.runtime import memory
 from flambeau.runtime.threads import get_num_threads
 
 ALONE = 64**3  # multiply-adds that are done before a second thread would have woken
 NEAR = 44 << 10  # bytes of two panels, of which A's stays in the first-level cache while B's streams through it
-APART = 4096  # bytes between the scratch of two threads: what one core fetches ahead of its reads, the other must not write
 PART = 2048  # steps of k that are worth a part of their own
 
 
@@ -196,7 +196,7 @@ def plan_strips(g: Layout, dtypes, words, threads, shape) -> Plan:
     blocks = max(1, min(-(-g.n // tile.nr), -(-threads // g.batch)))
     nb = up(-(-g.n // blocks), tile.nr)
     across = -(-g.n // nb)
-    size = up(-(-g.m // tile.mr) * tile.panel_size + APART // acc.itemsize, 16)
+    size = per_thread(-(-g.m // tile.mr) * tile.panel_size, acc)
     kernel = K.strips((dc, da, db, acc, dc), tile=tile, a_unit=g.a[1] == 1, unit=g.c[1] == 1, epilogue=words.replace(" keep", ""))
     args = (g.m, *shape, across, nb, kc, size, int("keep" in words))
     return Plan(kernel, g.batch * across, grain(g.batch * across, threads), args, size * acc.itemsize * max(1, threads))
@@ -228,7 +228,7 @@ def plan_tiles(g: Layout, dtypes, words, threads, shape) -> Plan:
     mb, nb = regions(g, threads, tile, room, b_layout)
     nc = up(-(-nb // -(-nb // room)), tile.nr)
     down, across = -(-g.m // mb), -(-g.n // nb)
-    size = up(tile.panel_size + kc * nc + tile.nr + APART // acc.itemsize, 16)
+    size = per_thread(tile.panel_size + kc * nc + tile.nr, acc)
     kernel = K.tiles((dc, da, db, acc, dc), tile=tile, a_layout=a_layout, b_layout=b_layout, unit=g.c[1] == 1,
                      epilogue=words.replace(" keep", ""))  # fmt: skip
     extent = g.batch * down * across

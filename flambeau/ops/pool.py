@@ -11,6 +11,7 @@ from flambeau.ir.kernel import compute_dtype
 from flambeau.ops import pool_kernels as K
 from flambeau.ops.by_geometry import by_geometry
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
+from flambeau.ops.tiles import per_thread
 from flambeau.runtime import calls, memory
 from flambeau.runtime.threads import get_num_threads
 
@@ -329,11 +330,12 @@ def adaptive_avg_of(input, dims, out):
     if y._numel:
         o3 = three(out, 1)
         acc = compute_dtype(x._dtype)
-        columns = memory.allocate(x._shape[-1] * get_num_threads() * acc.itemsize)
+        room = per_thread(x._shape[-1], acc)
+        columns = memory.allocate(room * get_num_threads() * acc.itemsize)
         k = K.adaptive_avg((y._dtype, x._dtype, acc))
         work = max(1, x._numel // max(1, math.prod(x._shape[:-dims]) * o3[0] * o3[1]))
         k(math.prod(x._shape[:-dims]) * o3[0] * o3[1], max(1, WORK // work), y._ptr, x._ptr,
-          columns.ptr, *three(x._shape[-dims:], 1), *o3)  # fmt: skip
+          columns.ptr, room, *three(x._shape[-dims:], 1), *o3)  # fmt: skip
     return y
 
 

@@ -128,12 +128,12 @@ def bounds(i, n, out):
 
 
 @kernel
-def adaptive_avg(k, y: Ptr, x: Ptr, columns: Ptr, d: Int, h: Int, w: Int, od: Int, oh: Int, ow: Int):
-    """The mean over each adaptive window: sums of whole columns first (scratch: w per thread), then of their windows."""
+def adaptive_avg(k, y: Ptr, x: Ptr, columns: Ptr, room: Int, d: Int, h: Int, w: Int, od: Int, oh: Int, ow: Int):
+    """The mean over each adaptive window: sums of whole columns first (scratch: `room` per thread), then of their windows."""
     t = x.compute
     with k.parallel() as task:
         plane, z, r = split(task, od, oh)
-        src, sums = x.at(plane * d * h * w), columns.at(k.worker * w)
+        src, sums = x.at(plane * d * h * w), columns.at(k.worker * room)
         (d0, d1), (h0, h1) = bounds(z, d, od), bounds(r, h, oh)
         with k.vector(w) as c:
             total = k.var(E.const(0, t), t)

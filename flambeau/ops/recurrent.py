@@ -20,7 +20,7 @@ from flambeau.ops.create import zeroed
 from flambeau.ops.join import cat, stack
 from flambeau.ops.matmul import multiply, product_steps
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
-from flambeau.ops.tiles import rounded, tile_for
+from flambeau.ops.tiles import per_thread, rounded, tile_for
 from flambeau.runtime import calls, memory
 from flambeau.runtime.threads import get_num_threads
 
@@ -130,7 +130,7 @@ def lstm_call(x, w_ih, w_hh, h0, sizes: tuple, reverse: bool, biased: bool):
     shapes = ((total, width), (batch, width), (batch, n), (total, rows), (0, 1), (total, width), (total, n), (0, 1))
     y, h, c, g, gh, hp, cp, full = map(calls.out, range(8))
     bias, panels, work = map(calls.room, range(3))
-    scratch = size.block * (size.wide + max(4 * size.padded, size.wide) + size.padded)
+    scratch = per_thread(size.block * (size.wide + max(4 * size.padded, size.wide) + size.padded), d)
     rooms = (rows * d.itemsize, 4 * size.padded * width * d.itemsize, scratch * get_num_threads() * d.itemsize)
     copy, grain = dense_copy(d, d)
     launches = [(copy, batch * width, grain, (h, h_at)), (copy, batch * n, grain, (c, c_at))]
@@ -178,7 +178,7 @@ def layer_steps(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse):
     w = packed_weights(w_hh, gates, True, tile)
     wr = packed_weights(w_hr, 1, True, tile) if w_hr is not None else w
     state_bias = b_hh.contiguous() if gru and b_hh is not None else None
-    scratch = size.block * (size.wide + max(gates * size.padded, size.wide) + size.padded)
+    scratch = per_thread(size.block * (size.wide + max(gates * size.padded, size.wide) + size.padded), acc)
     room = memory.allocate(scratch * get_num_threads() * acc.itemsize)
     k = K.walk((d,) * 8 + (acc, acc, d, dt.int64, dt.int64, acc), mode=mode, projected=w_hr is not None,
                biased=state_bias is not None, tile=tile)  # fmt: skip
@@ -212,7 +212,7 @@ def rnn_layer_grad(gs, x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, rev
     starts, counts = walk_of(tuple(sizes), not reverse)
     w = packed_weights(w_hh, gates, False, tile)
     wr = packed_weights(w_hr, 1, False, tile) if w_hr is not None else w
-    scratch = size.block * (2 * size.wide + gates * size.n + size.padded)
+    scratch = per_thread(size.block * (2 * size.wide + gates * size.n + size.padded), acc)
     room = memory.allocate(scratch * get_num_threads() * acc.itemsize)
     k = K.walk_back((d,) * 10 + (acc, acc, dt.int64, dt.int64, acc), mode=mode, projected=w_hr is not None, tile=tile)
     k(size.tasks, size.grain, *(t._ptr for t in (dg, dgh, both, g, gh, hp, cp, dy, dh, dh if dc is None else dc)), w.ptr,

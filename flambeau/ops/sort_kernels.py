@@ -39,11 +39,11 @@ def order_key(v, descending: bool):
 
 
 @kernel
-def radix_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, at: Ptr, n: Int, *, descending: bool):
-    """Stable sort of contiguous rows of n. keys, at (int64): scratch of 2 n elements per worker."""
+def radix_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, at: Ptr, room: Int, n: Int, *, descending: bool):
+    """Stable sort of contiguous rows of n. keys, at (int64): scratch of 2 n elements, `room` apart, per worker."""
     count = k.local(256 * keys.dtype.itemsize, dt.int64)
     with k.parallel() as r:
-        row, ks, order = x.at(r * n), keys.at(k.worker * (2 * n)), at.at(k.worker * (2 * n))
+        row, ks, order = x.at(r * n), keys.at(k.worker * room), at.at(k.worker * room)
         with k.vector(n) as i:
             ks[i] = order_key(row[i], descending)
             order[i] = i
@@ -94,11 +94,12 @@ WIDE = 11  # bits of the digit that selection counts by
 
 
 @kernel
-def select_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, at: Ptr, n: Int, rank: Int, *, descending: bool, one: bool):
+def select_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, at: Ptr, room: Int, n: Int, rank: Int, *, descending: bool,
+                one: bool):  # fmt: skip
     """Of each contiguous row of n in sorted order, the first `rank` elements, or only (one) the last of those.
 
     Counting the keys by their first digit tells which of them can be among those; they alone are sorted.
-    keys, at (int64): scratch of 2 n + 2 elements per worker.
+    keys, at (int64): scratch of 2 n + 2 elements, `room` apart, per worker.
     """
     bits = min(WIDE, 8 * keys.dtype.itemsize)
     shift = 8 * keys.dtype.itemsize - bits
@@ -111,8 +112,7 @@ def select_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, at: Ptr, n: Int
         return key, E.cast(key >> shift if shift else key, dt.int64)
 
     with k.parallel() as r:
-        room = k.worker * (2 * n + 2)
-        row, ks, order = x.at(r * n), keys.at(room), at.at(room)
+        row, ks, order = x.at(r * n), keys.at(k.worker * room), at.at(k.worker * room)
         with k.vector(1 << bits) as i:
             count[i] = zero
         with k.seq(n) as i:
@@ -147,10 +147,10 @@ def digit(key, p: int):
 
 
 @kernel
-def insertion_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, n: Int, *, descending: bool):
-    """Stable insertion sort of short contiguous rows; keys is scratch of n elements per worker."""
+def insertion_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, room: Int, n: Int, *, descending: bool):
+    """Stable insertion sort of short contiguous rows; keys is scratch of n elements, `room` apart, per worker."""
     with k.parallel() as r:
-        row, order, ks = x.at(r * n), indices.at(r * n), keys.at(k.worker * n)
+        row, order, ks = x.at(r * n), indices.at(r * n), keys.at(k.worker * room)
         with k.seq(n) as i:
             key = order_key(row[i], descending)
             j = k.var(i)
@@ -169,16 +169,16 @@ GROUPS = 64
 
 
 @kernel
-def top_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, n: Int, count: Int, *, largest: bool, long: bool):
+def top_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, room: Int, n: Int, count: Int, *, largest: bool, long: bool):
     """The first `count` (at least 1) of each contiguous row in sorted order, by insertion into a short list.
 
     long (count at most GROUPS, n at least GROUPS): the best of each of GROUPS groups are sorted first; the count-th of
     them bounds what can be wanted, and sixteen elements at a time are passed over if none is below it.
-    keys: scratch of count elements per worker.
+    keys: scratch of count elements, `room` apart, per worker.
     """
     bests = k.local(GROUPS, keys.dtype)
     with k.parallel() as r:
-        row, order, ks = x.at(r * n), indices.at(r * count), keys.at(k.worker * count)
+        row, order, ks = x.at(r * n), indices.at(r * count), keys.at(k.worker * room)
 
         def insert(key, found, at):
             """Keep key among the first `count` of the `found` so far; at: its position, or None."""

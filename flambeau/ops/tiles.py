@@ -11,6 +11,9 @@ from flambeau.codegen.target import host
 from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 
+LINE = 64  # bytes of a cache line
+GAP = 4096  # bytes between the scratch of two threads: what one core fetches ahead of its reads, the other must not write
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -25,6 +28,11 @@ def tile_for(acc, rows: int = 8) -> Tile:
     target = host()
     lanes = max(1, target.vector_bytes // acc.itemsize)
     return Tile(1, 4 * lanes) if rows == 1 else Tile(8 if target.vector_bytes != 32 else 4, 2 * lanes)
+
+
+def per_thread(count: int, d) -> int:
+    """How many elements of dtype d lie from one thread's scratch of `count` to the next one's: whole lines, and a gap."""
+    return rounded(count, max(1, LINE // d.itemsize)) + GAP // d.itemsize
 
 
 def rounded(n: int, to: int) -> int:

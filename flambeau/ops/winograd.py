@@ -15,6 +15,7 @@ from flambeau.ops import conv_direct as direct
 from flambeau.ops import winograd_kernels as K
 from flambeau.ops.conv_plan import Address, Plan
 from flambeau.ops.conv_shape import Shape, strides5
+from flambeau.ops.tiles import per_thread
 from flambeau.runtime.threads import get_num_threads
 
 CHUNK = 32  # channels summed before a visit to memory: short chains keep the rounding as small as direct sums'
@@ -125,7 +126,7 @@ def convolve(plan: Plan, x, w, bias: Address | None, out, size, result, pad, ci:
     most = -(-together * rows * tw // tile.mr) * tile.mr
     patch = lanes * max(W.width(rows) * W.width(tw), W.out * rows * ow + lanes)
     v_point, m_point = apart(most * (-(-ci // CHUNK) * CHUNK), lanes, d), apart(most * panels * tile.nr, lanes, d)
-    room = W.points * (v_point + m_point) + patch
+    room = per_thread(W.points * (v_point + m_point) + patch, d)
     scratch = plan.scratch(room * threads * d.itemsize)
     row_blocks = -(-th // rows)
     xn, xc, _, xh, xw = strides5(x, 2)
@@ -148,7 +149,7 @@ def convolve_many(plan: Plan, x, w, bias: Address | None, out, size, result, pad
     xn, xc, _, xh, xw = strides5(x, 2)
     v_point = apart(images * th * tw * (-(-ci // CHUNK) * CHUNK), lanes, d)
     v = plan.scratch(W.points * v_point * d.itemsize)
-    room = W.reach * W.width(tw) * lanes
+    room = per_thread(W.reach * W.width(tw) * lanes, d)
     plan.launch(
         K.data((d, d, d), lanes=lanes, wide=CHUNK, how=reading(xw, xc), way=way), images * th, 1, v, x._ptr,
         plan.scratch(room * threads * d.itemsize), room, v_point, images * th, th, tw, *size, *pad, ci, xn, xc, xh, xw,
@@ -157,7 +158,7 @@ def convolve_many(plan: Plan, x, w, bias: Address | None, out, size, result, pad
     together = -(-images // min(images, blocks_of))
     most = -(-together * th * tw // tile.mr) * tile.mr
     u_point, m_point = apart(CHUNK * tile.nr, lanes, d), apart(most * tile.nr, lanes, d)
-    room = W.points * (u_point + m_point) + lanes * (W.out**2 * th * tw + lanes)
+    room = per_thread(W.points * (u_point + m_point) + lanes * (W.out**2 * th * tw + lanes), d)
     yn, yc = out._strides[:2]
     k = K.convolve_many((d, d, d, d, d), mr=tile.mr, nr=tile.nr, lanes=lanes, wide=CHUNK, turned_round=turned,
                         bias_rows=bool(bias), way=way)  # fmt: skip
@@ -214,7 +215,7 @@ def gradient(plan: Plan, g, x, out, s: Shape) -> None:
     u_point, v_point, g_point = (apart(v, lanes, d) for v in (panels * high * tile.nr, x_panels * most * wide, panels * most * tile.nr))
     u_part = W.points * u_point
     u = plan.scratch(parts * u_part * d.itemsize)
-    room = W.points * (v_point + g_point) + W.reach * W.width(tw) * lanes
+    room = per_thread(W.points * (v_point + g_point) + W.reach * W.width(tw) * lanes, d)
     scratch = plan.scratch(room * threads * d.itemsize)
     xs, gs = ((st[:2], st[3:]) for st in (strides5(x, 2), strides5(g, 2)))
     how_x, how_g = (reading(a[1][1], a[0][1]) for a in (xs, gs))
@@ -243,7 +244,7 @@ def gradient_of_many(plan: Plan, g, x, out, s: Shape) -> None:
     wide = math.lcm(tile.mr, lanes)
     v_point, g_point = (apart(v, lanes, d) for v in (-(-s.ci // wide) * most * wide, panels * most * tile.nr))
     v, gv = (plan.scratch(W.points * point * d.itemsize) for point in (v_point, g_point))
-    room = W.reach * W.width(tw) * lanes
+    room = per_thread(W.reach * W.width(tw) * lanes, d)
     xs, gs = ((st[:2], st[3:]) for st in (strides5(x, 2), strides5(g, 2)))
     how_x, how_g = (reading(a[1][1], a[0][1]) for a in (xs, gs))
     k = K.sides((d, d, d, d, d), nr=tile.nr, lanes=lanes, wide=wide, how_x=how_x, how_g=how_g, way=way)
@@ -254,7 +255,7 @@ def gradient_of_many(plan: Plan, g, x, out, s: Shape) -> None:
     block = min(-(-s.ci // tile.mr), MANY // tile.mr) * tile.mr
     blocks = -(-s.ci // block)
     u_point = apart(block * tile.nr, lanes, d)
-    room = W.points * u_point
+    room = per_thread(W.points * u_point, d)
     plan.launch(
         K.gradient_of_many((d, d, d, d), mr=tile.mr, nr=tile.nr, lanes=lanes, wide=wide, way=way), panels * blocks, 1, out._ptr, v, gv,
         plan.scratch(room * threads * d.itemsize), room, u_point, v_point, g_point, most, -(-most // -(-most // DEEP)), blocks, block,
