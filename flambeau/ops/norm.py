@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+from flambeau.codegen.target import l2_bytes
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ops import norm_kernels as K
 from flambeau.ops.by_geometry import by_geometry
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 from flambeau.runtime import calls
+from flambeau.runtime.threads import get_num_threads
 
 F = {"function": False, "method": False, "functional": True}
 WORK = 16384
@@ -294,12 +296,21 @@ def batch_norm_backward(g, input, weight, mean, rstd, training: bool, needs):
     n, c, length, xs = planes(x)
     _, _, _, gst = planes(g)
     gsum, hsum = hooks.empty((c,), d), hooks.empty((c,), d)
-    if by_columns(x) and by_columns(g):
+    columns, unit = by_columns(x) and by_columns(g), xs[2] == gst[2] == 1
+    near = n * length * (x._dtype.itemsize + g._dtype.itemsize) <= l2_bytes() // 2
+    if training and needs["input"] and near and not columns and c >= 2 * get_num_threads() and (weight is None or weight._dtype is d):
+        gx = hooks.empty_strided(x._shape, x._strides, x._dtype)
+        k = K.channel_grad((gx._dtype, d, d, g._dtype, x._dtype, d, d, d), unit=unit, weight=weight is not None)
+        w = mean if weight is None else weight.contiguous()
+        k(c, max(1, WORK // max(1, n * length)), gx._ptr, gsum._ptr, hsum._ptr, g._ptr, x._ptr, mean._ptr, rstd._ptr, w._ptr, n, length,
+          *xs, *gst)  # fmt: skip
+        return gx, hsum if needs["weight"] else None, gsum if needs["bias"] else None
+    if columns:
         k = K.column_grad_sums((d, d, g._dtype, x._dtype, d, d))
         k(c, max(1, WORK // (n * length)), gsum._ptr, hsum._ptr, g._ptr, x._ptr, mean._ptr, rstd._ptr, n * length,
           xs[0] if length == 1 else c, gst[0] if length == 1 else c)  # fmt: skip
     else:
-        k = K.channel_grad_sums((d, d, g._dtype, x._dtype, d, d), unit=xs[2] == gst[2] == 1)
+        k = K.channel_grad_sums((d, d, g._dtype, x._dtype, d, d), unit=unit)
         k(c, max(1, WORK // max(1, n * length)), gsum._ptr, hsum._ptr, g._ptr, x._ptr, mean._ptr, rstd._ptr, n, length,
           *xs, *gst)  # fmt: skip
     gx = None
@@ -313,7 +324,7 @@ def batch_norm_backward(g, input, weight, mean, rstd, training: bool, needs):
         else:
             b, c0 = a * 0, a * 0
         gx = hooks.empty_strided(x._shape, x._strides, x._dtype)
-        k = K.channel_grad_apply((gx._dtype, g._dtype, x._dtype, d, d, d), unit=xs[2] == gst[2] == 1)
+        k = K.channel_grad_apply((gx._dtype, g._dtype, x._dtype, d, d, d), unit=unit)
         k(n * c, max(1, WORK // length), gx._ptr, g._ptr, x._ptr, a._ptr, b._ptr, c0._ptr, c, length, *xs, *gst)
     return gx, hsum if needs["weight"] else None, gsum if needs["bias"] else None
 

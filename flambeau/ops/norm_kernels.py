@@ -180,34 +180,58 @@ def channel_apply(k, y: Ptr, x: Ptr, scale: Ptr, shift: Ptr, channels: Int, leng
 def channel_grad_sums(k, gsum: Ptr, hsum: Ptr, g: Ptr, x: Ptr, mean: Ptr, rstd: Ptr, images: Int, length: Int,
                       xn: Int, xc: Int, xl: Int, gn: Int, gc: Int, gl: Int, *, unit: bool):  # fmt: skip
     """Per channel: sum(g) and sum(g * xhat)."""
-    d = mean.dtype
     with k.parallel() as c:
-        m, s = mean[c], rstd[c]
-        first, second = k.acc("add", d), k.acc("add", d)
-        with k.seq(images) as n:
-            src, grad = x.at(n * xn + c * xc), g.at(n * gn + c * gc)
-            with k.vector(length, unroll=4) as i:
-                v = E.cast(grad[i if unit else i * gl], d)
-                first.update(v)
-                second.update(v * (E.cast(src[i if unit else i * xl], d) - m))
-        gsum[c] = first.value
-        hsum[c] = second.value * s
+        gsum[c], hsum[c] = grad_sums(k, g.at(c * gc), x.at(c * xc), mean[c], rstd[c], images, length, xn, xl, gn, gl, unit)
+
+
+def grad_sums(k, g, x, mean, rstd, images, length, xn, xl, gn, gl, unit: bool):
+    """sum(g) and sum(g * xhat) of a channel."""
+    d = mean.dtype
+    first, second = k.acc("add", d), k.acc("add", d)
+    with k.seq(images) as n:
+        src, grad = x.at(n * xn), g.at(n * gn)
+        with k.vector(length, unroll=4) as i:
+            v = E.cast(grad[i if unit else i * gl], d)
+            first.update(v)
+            second.update(v * (E.cast(src[i if unit else i * xl], d) - mean))
+    return first.value, second.value * rstd
 
 
 @kernel
 def channel_grad_apply(k, gx: Ptr, g: Ptr, x: Ptr, a: Ptr, b: Ptr, c0: Ptr, channels: Int, length: Int, xn: Int,
                        xc: Int, xl: Int, gn: Int, gc: Int, gl: Int, *, unit: bool):  # fmt: skip
     """gx = g * a[c] + x * b[c] + c0[c] (the affine form of batch norm's gradient); gx is laid out as x."""
-    d = a.dtype
     with k.parallel() as task:
         c = E.mod(task, channels)
         n = task // channels
-        src, grad, out = x.at(n * xn + c * xc), g.at(n * gn + c * gc), gx.at(n * xn + c * xc)
-        p, q, r = a[c], b[c], c0[c]
-        with k.vector(length, unroll=2) as i:
-            at = i if unit else i * xl
-            v = E.fma(E.cast(grad[i if unit else i * gl], d), p, r)
-            out[at] = E.fma(E.cast(src[at], d), q, v)
+        grad_apply(k, gx.at(n * xn + c * xc), g.at(n * gn + c * gc), x.at(n * xn + c * xc), a[c], b[c], c0[c], length, xl, gl, unit)
+
+
+def grad_apply(k, gx, g, x, a, b, c0, length, xl, gl, unit: bool) -> None:
+    """gx = g * a + x * b + c0 along a plane."""
+    with k.vector(length, unroll=2) as i:
+        at = i if unit else i * xl
+        v = E.fma(E.cast(g[i if unit else i * gl], a.dtype), a, c0)
+        gx[at] = E.fma(E.cast(x[at], a.dtype), b, v)
+
+
+@kernel
+def channel_grad(k, gx: Ptr, gsum: Ptr, hsum: Ptr, g: Ptr, x: Ptr, mean: Ptr, rstd: Ptr, w: Ptr, images: Int, length: Int, xn: Int,
+                 xc: Int, xl: Int, gn: Int, gc: Int, gl: Int, *, unit: bool, weight: bool):  # fmt: skip
+    """The sums of `channel_grad_sums`, then gx = a (g - sum(g) / N - xhat sum(g xhat) / N), a = rstd w: planes come near once."""
+    d = mean.dtype
+    with k.parallel() as c:
+        m, s = mean[c], rstd[c]
+        first, second = grad_sums(k, g.at(c * gc), x.at(c * xc), m, s, images, length, xn, xl, gn, gl, unit)
+        gsum[c], hsum[c] = first, second
+        a = s * w[c] if weight else s
+        count = E.cast(images * length, d)
+        b = -a * s * second / count
+        c0 = -a * first / count - b * m
+        a, b, c0 = (k.var(v).get() for v in (a, b, c0))
+        with k.seq(images) as n:
+            at = n * xn + c * xc
+            grad_apply(k, gx.at(at), g.at(n * gn + c * gc), x.at(at), a, b, c0, length, xl, gl, unit)
 
 
 @kernel
