@@ -80,7 +80,7 @@ def product_steps(p: gemm.Plan, m: int, n: int, d, c, a, b, bias=None, taken: in
     """(launches, rooms) of a product's plan with operands at these places; `taken` rooms are others'. As gemm.product."""
     if p.swap:
         a, b = b, a
-    rooms = (p.scratch,) if p.scratch else ()
+    rooms = (1 << (p.scratch - 1).bit_length(),) if p.scratch else ()  # so that products of other shapes use the same memory
     scratch = (calls.room(taken),) if p.scratch else ()
     if not p.parts:
         return [(p.kernel, p.extent, p.grain, (c, a, b, *scratch, bias or c, *p.args))], rooms
