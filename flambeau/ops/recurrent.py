@@ -29,21 +29,21 @@ N = {"function": False, "method": False}
 
 
 # a layer ------------------------------------------------------------------------------------------
-def steps_of(sizes: tuple, reverse: bool) -> list:
-    """(first row, rows) of the time steps, in the order in which they are walked."""
+def steps_of(sizes: tuple, reverse: bool, between: int) -> list:
+    """(first row, rows) of the time steps, in the order in which they are walked; a step's rows lie `between` apart."""
     starts, at = [], 0
     for n in sizes:
         starts.append((at, n))
-        at += n
+        at += n if between == 1 else 1
     return starts[::-1] if reverse else starts
 
 
 @functools.lru_cache(maxsize=64)
-def walk_of(sizes: tuple, reverse: bool):
+def walk_of(sizes: tuple, reverse: bool, between: int):
     """The same as two int64 tensors, for kernels."""
     import numpy as np
 
-    starts, counts = np.array(steps_of(sizes, reverse), np.int64).reshape(-1, 2).T
+    starts, counts = np.array(steps_of(sizes, reverse, between), np.int64).reshape(-1, 2).T
     return hooks.from_array(np.ascontiguousarray(starts)), hooks.from_array(np.ascontiguousarray(counts))
 
 
@@ -103,15 +103,18 @@ def packed_weights(w, groups: int, transposed: bool, tile):
 
 @op(KERNEL, **N, node="RnnLayerBackward0")
 @by_geometry
-def rnn_layer(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse):
-    """(y, h, c, what the backward pass needs ...) of one layer in one direction; x (rows, in), y (rows, out)."""
+def rnn_layer(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse, between):
+    """(y, h, c, what the backward pass needs ...) of one layer in one direction; x (rows, in), y (rows, out).
+
+    sizes: sequences of each step; between: rows from one sequence's to the next one's, 1 or (all as long) their length.
+    """
     check_layer(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes)
     given = (x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0)
     tensors = [t for t in given if t is not None]
     plain = x._dtype in (dt.float32, dt.float64) and all(t._dense and t._numel for t in tensors)
     if plain and mode == "LSTM" and w_hr is None and (b_ih is None) == (b_hh is None):
-        return lstm_call(x, w_ih, w_hh, h0, sizes, reverse, b_ih is not None)
-    return lambda *tensors: layer_steps(*unpacked(tensors, given), mode, sizes, reverse)
+        return lstm_call(x, w_ih, w_hh, h0, sizes, reverse, between, b_ih is not None)
+    return lambda *tensors: layer_steps(*unpacked(tensors, given), mode, sizes, reverse, between)
 
 
 def unpacked(tensors: tuple, like: tuple) -> list:
@@ -120,7 +123,7 @@ def unpacked(tensors: tuple, like: tuple) -> list:
     return [None if t is None else next(rest) for t in like]
 
 
-def lstm_call(x, w_ih, w_hh, h0, sizes: tuple, reverse: bool, biased: bool):
+def lstm_call(x, w_ih, w_hh, h0, sizes: tuple, reverse: bool, between: int, biased: bool):
     """The call of an LSTM's layer for dense tensors, without projection: what layer_steps does."""
     d, total, batch = x._dtype, x._shape[0], h0._shape[0]
     tile = tile_for(d, batch)
@@ -139,7 +142,7 @@ def lstm_call(x, w_ih, w_hh, h0, sizes: tuple, reverse: bool, biased: bool):
     p = gemm.plan(total, rows, x._shape[1], x._strides, w_ih._strides[::-1], (rows, 1), (d, d, d), 1, (0, 0, 0),
                   "column" if biased else "", False, get_num_threads())  # fmt: skip
     product, more = product_steps(p, total, rows, d, g, calls.operand(0), calls.operand(1), bias if biased else None, len(rooms))
-    starts, counts = walk_of(sizes, reverse)
+    starts, counts = walk_of(sizes, reverse, between)
     sp, sj = w_hh._strides[::-1]
     pack = K.panels((d, d), nr=tile.nr, unit=sj == 1)
     walk = K.walk((d,) * 8 + (d, d, d, dt.int64, dt.int64, d), mode="LSTM", projected=False, biased=False, tile=tile)
@@ -149,13 +152,13 @@ def lstm_call(x, w_ih, w_hh, h0, sizes: tuple, reverse: bool, biased: bool):
          (panels, calls.operand(2), width, n, size.padded, sp, n * w_hh._strides[0], sj)),
         (walk, size.tasks, size.grain,
          (y, g, gh, hp, cp, full, h, c, panels, panels, h, starts._ptr, counts._ptr, work, n, width, size.padded, size.wide, len(sizes),
-          batch, size.block, scratch)),
+          batch, between, size.block, scratch)),
     ]  # fmt: skip
     outs = tuple([hooks.dense(shape, d) for shape in shapes])
     return calls.bind(outs, 7 if biased else 5, 0, launches, (*rooms, *more), keep=(starts, counts))
 
 
-def layer_steps(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse):
+def layer_steps(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse, between):
     """rnn_layer step by step, for any layouts and modes."""
     d, total, batch = x._dtype, x._shape[0], h0._shape[0]
     acc = compute_dtype(d)
@@ -174,7 +177,7 @@ def layer_steps(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse):
     c = c0.clone(memory_format="contiguous_format") if lstm else hooks.empty((0,), d)
     y, hp, gh = rows(size.width), rows(size.width), rows(size.n, gru)
     cp, full = rows(size.n, lstm), rows(size.n, w_hr is not None)
-    starts, counts = walk_of(tuple(sizes), reverse)
+    starts, counts = walk_of(tuple(sizes), reverse, between)
     w = packed_weights(w_hh, gates, True, tile)
     wr = packed_weights(w_hr, 1, True, tile) if w_hr is not None else w
     state_bias = b_hh.contiguous() if gru and b_hh is not None else None
@@ -184,16 +187,16 @@ def layer_steps(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse):
                biased=state_bias is not None, tile=tile)  # fmt: skip
     k(size.tasks, size.grain, *(t._ptr for t in (y, g, gh, hp, cp, full, h, c)), w.ptr, wr.ptr,
       (h if state_bias is None else state_bias)._ptr, starts._ptr, counts._ptr, room.ptr, size.n, size.width, size.padded,
-      size.wide, len(sizes), batch, size.block, scratch)  # fmt: skip
+      size.wide, len(sizes), batch, between, size.block, scratch)  # fmt: skip
     return y, h, c, g, gh, hp, cp, full
 
 
 @rnn_layer.vjp("x", "w_ih", "w_hh", "b_ih", "b_hh", "w_hr", "h0", "c0")
-def rnn_layer_grad(gs, x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse, needs, result3, result4, result5,
+def rnn_layer_grad(gs, x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse, between, needs, result3, result4, result5,
                    result6, result7):  # fmt: skip
     """Back through time; in a graph of its own, by way of the plain steps."""
     if hooks.recording():
-        return again(gs, (x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0), mode, sizes, reverse, needs)
+        return again(gs, (x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0), mode, sizes, reverse, between, needs)
     g, gh, hp, cp, full = result3, result4, result5, result6, result7
     d, total, batch = x._dtype, x._shape[0], h0._shape[0]
     acc = compute_dtype(d)
@@ -209,15 +212,15 @@ def rnn_layer_grad(gs, x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, rev
     dg = hooks.empty(g._shape, d)
     dgh = hooks.empty(g._shape, d) if gru else dg
     both = hooks.empty((total, size.width), d) if w_hr is not None else dy
-    starts, counts = walk_of(tuple(sizes), not reverse)
+    starts, counts = walk_of(tuple(sizes), not reverse, between)
     w = packed_weights(w_hh, gates, False, tile)
     wr = packed_weights(w_hr, 1, False, tile) if w_hr is not None else w
     scratch = per_thread(size.block * (2 * size.wide + gates * size.n + size.padded), acc)
     room = memory.allocate(scratch * get_num_threads() * acc.itemsize)
     k = K.walk_back((d,) * 10 + (acc, acc, dt.int64, dt.int64, acc), mode=mode, projected=w_hr is not None, tile=tile)
     k(size.tasks, size.grain, *(t._ptr for t in (dg, dgh, both, g, gh, hp, cp, dy, dh, dh if dc is None else dc)), w.ptr,
-      wr.ptr, starts._ptr, counts._ptr, room.ptr, size.n, size.width, size.padded, size.wide, len(sizes), batch, size.block,
-      scratch)  # fmt: skip
+      wr.ptr, starts._ptr, counts._ptr, room.ptr, size.n, size.width, size.padded, size.wide, len(sizes), batch, between,
+      size.block, scratch)  # fmt: skip
     db = dg.sum(0) if needs["b_ih"] or needs["b_hh"] else None
     return (
         dg @ w_ih if needs["x"] else None, dg.t() @ x if needs["w_ih"] else None, dgh.t() @ hp if needs["w_hh"] else None,
@@ -225,20 +228,21 @@ def rnn_layer_grad(gs, x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, rev
     )  # fmt: skip
 
 
-def again(gs, tensors, mode, sizes, reverse, needs):
+def again(gs, tensors, mode, sizes, reverse, between, needs):
     """The gradients by recorded plain steps, for graphs of gradients."""
     x, w_ih, w_hh, b_ih, b_hh, w_hr, h, c = tensors
     names = ("x", "w_ih", "w_hh", "b_ih", "b_hh", "w_hr", "h0", "c0")
     outs, parts = {}, [h, c]
-    for at, m in steps_of(sizes, reverse):
+    for at, m in steps_of(sizes, reverse, between):
         states = [None if s is None else s.narrow(0, 0, m) for s in parts]
-        new = single_step(mode, x.narrow(0, at, m), states, w_ih, w_hh, b_ih, b_hh, w_hr)
+        new = single_step(mode, x[at : at + m * between : between], states, w_ih, w_hh, b_ih, b_hh, w_hr)
         outs[at] = new[0]
         parts = [
             s if s is None else n if m == s._shape[0] else cat([n, s.narrow(0, m, s._shape[0] - m)])
             for s, n in zip(parts, new, strict=True)
         ]
-    y = cat([outs[k] for k in sorted(outs)])
+    y = [outs[k] for k in sorted(outs)]
+    y = cat(y) if between == 1 else stack(y, 1).flatten(0, 1)
     results = [(o, g) for o, g in zip((y, *parts), gs, strict=False) if g is not None and o is not None]
     wanted = [t for n, t in zip(names, tensors, strict=True) if needs[n]]
     found = iter(hooks.grad([o for o, _ in results], wanted, [g for _, g in results], create_graph=True, allow_unused=True))
@@ -266,7 +270,7 @@ def single_step(mode: str, x, states, w_ih, w_hh, b_ih, b_hh, w_hr=None):
 
 
 # several layers -----------------------------------------------------------------------------------
-def run(mode: str, data, sizes: tuple, h, c, weights, bias: bool, layers: int, dropout: float, train: bool,
+def run(mode: str, data, sizes: tuple, between: int, h, c, weights, bias: bool, layers: int, dropout: float, train: bool,
         bidirectional: bool):  # fmt: skip
     """All layers and directions: (y, h, c); data (rows, in), states (layers * directions, batch, size)."""
     from flambeau.ops.embedding import dropout as drop
@@ -283,7 +287,7 @@ def run(mode: str, data, sizes: tuple, h, c, weights, bias: bool, layers: int, d
             b_ih, b_hh = w[2:4] if bias else (None, None)
             w_hr = w[-1] if each == (5 if bias else 3) else None
             y, hn, cn, *_ = rnn_layer(data, w_ih, w_hh, b_ih, b_hh, w_hr, h[i], None if c is None else c[i], mode,
-                                      sizes, way == 1)  # fmt: skip
+                                      sizes, way == 1, between)  # fmt: skip
             outs.append(y)
             last_h.append(hn)
             last_c.append(cn)
@@ -300,17 +304,20 @@ def sequence(name: str, mode: str):
         packed = not isinstance(args[2], bool)
         if packed:
             batch_sizes, hx, weights, bias, layers, dropout, train, bidirectional = args
-            sizes, data, batch_first = tuple(batch_sizes.tolist()), input, False
+            sizes, data, between, turn = tuple(batch_sizes.tolist()), input, 1, False
         else:
             hx, weights, bias, layers, dropout, train, bidirectional, batch_first = args
-            x = input.transpose(0, 1) if batch_first else input
-            steps, batch = x._shape[:2]
+            turn = batch_first and bool(dropout and train and layers > 1)  # dropout's draws go step by step
+            x = input.transpose(0, 1) if turn else input
+            lead = x._shape[:2]
+            batch, steps = lead if batch_first and not turn else lead[::-1]
+            between = steps if batch_first and not turn else 1
             sizes, data = (batch,) * steps, x.reshape(steps * batch, -1)
         h, c = hx if mode == "LSTM" else (hx, None)
-        y, hn, cn = run(mode, data, sizes, h, c, weights, bias, layers, dropout, train, bidirectional)
+        y, hn, cn = run(mode, data, sizes, between, h, c, weights, bias, layers, dropout, train, bidirectional)
         if not packed:
-            y = y.reshape(steps, batch, -1)
-            y = y.transpose(0, 1) if batch_first else y
+            y = y.reshape(*lead, -1)
+            y = y.transpose(0, 1) if turn else y
         return (y, hn, cn) if mode == "LSTM" else (y, hn)
 
     fn.__name__ = fn.__qualname__ = name

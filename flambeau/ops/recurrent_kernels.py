@@ -45,11 +45,11 @@ def panels(k, out: Ptr, w: Ptr, depth: Int, n: Int, padded: Int, sp: Int, sg: In
 # forward ------------------------------------------------------------------------------------------
 @kernel
 def walk(k, y: Ptr, g: Ptr, gh: Ptr, hp: Ptr, cp: Ptr, full: Ptr, h: Ptr, c: Ptr, w: Ptr, wr: Ptr, bias: Ptr, start: Ptr,
-         count: Ptr, scratch: Ptr, n: Int, width: Int, padded: Int, wide: Int, steps: Int, batch: Int, block: Int,
-         scratch_size: Int, *, mode: str, projected: bool, biased: bool, tile: Tile):  # fmt: skip
+         count: Ptr, scratch: Ptr, n: Int, width: Int, padded: Int, wide: Int, steps: Int, batch: Int, between: Int,
+         block: Int, scratch_size: Int, *, mode: str, projected: bool, biased: bool, tile: Tile):  # fmt: skip
     """The states h, c through all steps; y, the old states hp, cp, and activated gates g (before: the input's part).
 
-    n: cells; width: of h (n unless projected); padded, wide: both in whole register tiles.
+    n: cells; between: rows from one sequence's to the next one's; width: of h (n unless projected); padded, wide: both in whole register tiles.
     gh: GRU's state's part of its last gate. full: h before its projection by wr.
     """
     gates = GATES[mode]
@@ -64,12 +64,12 @@ def walk(k, y: Ptr, g: Ptr, gh: Ptr, hp: Ptr, cp: Ptr, full: Ptr, h: Ptr, c: Ptr
         if projected:
             filled(k, fs, block * padded, 0)
         with k.seq(steps) as t:
-            at = start[t] + first
+            at = start[t] + first * between
             rows = E.minimum(own, count[t] - first)
-            written(k, hp.at(at * width), width, hs, rows, width, wide)
+            written(k, hp.at(at * width), between * width, hs, rows, width, wide)
             product(k, acts, hs, w, rows, gates * padded, width, tile, (wide, 1), (tile.nr, width), gates * padded)
             with k.seq(rows) as i:
-                part, row = acts.at(i * gates * padded), at + i
+                part, row = acts.at(i * gates * padded), at + i * between
                 into = fs.at(i * padded) if projected else hs.at(i * wide)
                 with k.vector(n) as j:
                     if mode == "LSTM":
@@ -88,7 +88,7 @@ def walk(k, y: Ptr, g: Ptr, gh: Ptr, hp: Ptr, cp: Ptr, full: Ptr, h: Ptr, c: Ptr
             if projected:
                 product(k, acts, fs, wr, rows, wide, n, tile, (padded, 1), (tile.nr, n), wide)
                 written(k, hs, wide, acts, rows, width, wide)
-                written(k, y.at(at * width), width, acts, rows, width, wide)
+                written(k, y.at(at * width), between * width, acts, rows, width, wide)
         written(k, h.at(first * width), width, hs, own, width, wide)
 
 
@@ -118,7 +118,7 @@ def gru_cell(g, part, h, gh, bias, j, n, padded, biased: bool):
 @kernel
 def walk_back(k, dg: Ptr, dgh: Ptr, both: Ptr, g: Ptr, gh: Ptr, hp: Ptr, cp: Ptr, dy: Ptr, dh: Ptr, dc: Ptr, w: Ptr, wr: Ptr,
               start: Ptr, count: Ptr, scratch: Ptr, n: Int, width: Int, padded: Int, wide: Int, steps: Int, batch: Int,
-              block: Int, scratch_size: Int, *, mode: str, projected: bool, tile: Tile):  # fmt: skip
+              between: Int, block: Int, scratch_size: Int, *, mode: str, projected: bool, tile: Tile):  # fmt: skip
     """Gradients of the gates before activation, dg (GRU's state's part: dgh), and of the first states, dh and dc.
 
     start and count go backwards. both: the whole gradient of h, which the projection's weights need.
@@ -135,17 +135,17 @@ def walk_back(k, dg: Ptr, dgh: Ptr, both: Ptr, g: Ptr, gh: Ptr, hp: Ptr, cp: Ptr
         filled(k, gs, block * gates * n, 0)
         copied(k, ds, dh.at(first * width), own, width, wide, width, 1)
         with k.seq(steps) as t:
-            at = start[t] + first
+            at = start[t] + first * between
             rows = E.minimum(own, count[t] - first)
             with k.seq(rows) as i, k.vector(width) as j:
-                total = ds[i * wide + j] + dy[(at + i) * width + j]
+                total = ds[i * wide + j] + dy[(at + i * between) * width + j]
                 ds[i * wide + j] = total
                 if projected:
-                    both[(at + i) * width + j] = total
+                    both[(at + i * between) * width + j] = total
             if projected:
                 product(k, fs, ds, wr, rows, padded, width, tile, (wide, 1), (tile.nr, width), padded)
             with k.seq(rows) as i:
-                row, out = at + i, gs.at(i * gates * n)
+                row, out = at + i * between, gs.at(i * gates * n)
                 grad = fs.at(i * padded) if projected else ds.at(i * wide)
                 with k.vector(n) as j:
                     if mode == "LSTM":

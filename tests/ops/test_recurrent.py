@@ -145,6 +145,33 @@ def test_strided_input(rng, kind):
     assert torch.equal(net(x[:, ::2, ::2])[0], want)
 
 
+@pytest.mark.parametrize("kind, projection", [*((k, {}) for k in GATES), ("LSTM", {"proj_size": 3})], ids=str)
+def test_batch_first(rng, kind, projection):
+    """A batch's sequences are walked where they lie: the same bits as step after step; sums over all rows go in another order.
+
+    In training, dropout between layers draws step by step either way.
+    """
+    net = made(kind, batch_first=True, num_layers=2, bidirectional=True, dropout=0.4, **projection)
+    other = made(kind, num_layers=2, bidirectional=True, dropout=0.4, **projection)
+    other.load_state_dict(net.state_dict())
+    x = torch.from_numpy(rng.standard_normal((4, 6, 5))).requires_grad_()
+    g = torch.from_numpy(rng.standard_normal(net(x)[0].shape))
+    for training in (False, True):
+        found = []
+        for module, turned in ((net.train(training), False), (other.train(training), True)):
+            torch.manual_seed(0)
+            y, last = module(x.transpose(0, 1) if turned else x)
+            y = y.transpose(0, 1) if turned else y
+            found.append([y, *(last if kind == "LSTM" else (last,)), *torch.autograd.grad(y, (x, *module.parameters()), g)])
+        for i, (a, b) in enumerate(zip(*found, strict=True)):
+            assert_close(a.detach().numpy(), b.detach().numpy())
+            assert i or torch.equal(a, b)
+    single = made(kind, hidden=2, batch_first=True)
+    x = torch.from_numpy(rng.standard_normal((2, 3, 5))).requires_grad_()
+    assert gradcheck(lambda x: single(x)[0], (x,))
+    assert gradgradcheck(lambda x: single(x)[0], (x,))
+
+
 def test_malformed_operands():
     """Shapes that do not go together are errors, whatever layer they come from."""
     w_ih, w_hh, b = torch.randn(12, 4), torch.randn(12, 3), torch.randn(12)
