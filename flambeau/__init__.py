@@ -73,7 +73,7 @@ globals().update(_importlib.import_module("flambeau.ops.matrix_functions").OLD_N
 _LAZY = (
     "nn", "optim", "autograd", "utils", "linalg", "fft", "special", "distributions", "random", "serialization",
     "distributed", "amp", "cuda", "backends", "jit", "version", "func", "multiprocessing", "hub", "onnx", "vision",
-    "testing", "return_types", "overrides", "types", "sparse", "profiler", "accelerator", "compiler", "mps", "xpu", "cpu",
+    "testing", "return_types", "overrides", "types", "sparse", "profiler", "accelerator", "compiler", "mps", "xpu", "cpu", "_dynamo", "_utils",
 )  # fmt: skip
 _FROM = {"sparse_coo_tensor": "sparse", "save": "serialization", "load": "serialization", "autocast": "amp", "compile": "compiler", "is_autocast_enabled": "amp", "GradScaler": "amp", "vmap": "func"}
 _FROM |= dict.fromkeys(("lu", "lu_solve", "lu_unpack", "orgqr", "ormqr", "pca_lowrank", "svd_lowrank"), "ops.factored")

@@ -49,3 +49,31 @@ def allow_in_graph(fn):
 def assume_constant_result(fn):
     """fn itself."""
     return fn
+
+
+class set_stance:  # noqa: N801 - PyTorch's name
+    """How compiled functions are to be compiled: there is nothing to decide. A function, context manager or decorator.
+
+    Errors:   RuntimeError for a stance that PyTorch does not know
+    Source:   torch.compiler.set_stance
+    """
+
+    STANCES = ("default", "eager_then_compile", "aot_eager_then_compile", "force_eager", "eager_on_recompile", "fail_on_recompile")
+
+    def __init__(self, stance="default", *, skip_guard_eval_unsafe=False, force_backend=None):
+        if stance not in self.STANCES:
+            raise RuntimeError(f"invalid torch.compile stance {stance!r}: expected one of {', '.join(self.STANCES)}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc) -> None:
+        pass
+
+    def __call__(self, fn):
+        return fn
+
+
+def list_backends(exclude_tags=()) -> list[str]:
+    """[]: there is no backend to choose."""
+    return []

@@ -25,6 +25,8 @@ LAYERS = (
     (".", "_functions", "random", "version", "torch_version", "types"),
     (
         "compiler",
+        "_dynamo",
+        "_utils",
         "amp",
         "backends",
         "cuda",

@@ -29,14 +29,14 @@ SECTIONS = {
         "distributions", "distributions.constraints", "distributions.constraint_registry", "distributions.transforms",
         "distributions.kl", "distributions.utils",
     ],
-    "Gradients": ["autograd", "autograd.functional", "autograd.function", "autograd.graph", "func"],
+    "Gradients": ["autograd", "autograd.functional", "autograd.function", "autograd.graph", "autograd.profiler", "func"],
     "Training": [
         "optim", "optim.lr_scheduler", "optim.swa_utils", "amp", "utils.data", "utils.checkpoint", "utils.training",
         "utils.tensorboard", "utils.draw", "utils.benchmark",
     ],
-    "Images": ["vision.transforms", "vision.transforms.functional", "vision.datasets", "vision.models", "vision.utils"],
+    "Images": ["vision.transforms", "vision.transforms.v2", "vision.transforms.functional", "vision.datasets", "vision.models", "vision.utils"],
     "Saving and the rest": [
-        "serialization", "hub", "testing", "utils", "utils.hooks", "utils.dlpack", "utils.model_zoo", "multiprocessing", "compiler", "jit",
+        "serialization", "hub", "testing", "utils", "utils.hooks", "utils.dlpack", "utils.model_zoo", "multiprocessing", "compiler", "jit", "profiler",
         "distributed", "backends", "accelerator", "cpu", "cuda", "mps", "xpu", "version", "torch_version",
     ],
 }  # fmt: skip

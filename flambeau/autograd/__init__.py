@@ -7,7 +7,7 @@ def __getattr__(name: str):
     home = _HOMES.get(name)
     if home is not None:
         return getattr(_importlib.import_module(f"flambeau.autograd.{home}"), name)
-    if name in ("functional", "graph", "function", "forward_ad"):
+    if name in ("functional", "graph", "function", "forward_ad", "profiler"):
         return _importlib.import_module(f"flambeau.autograd.{name}")
     raise AttributeError(f"module 'flambeau.autograd' has no attribute {name!r}: it is not implemented (yet)")
 

@@ -269,7 +269,7 @@ class RandomErasing(Transform):
         for ew, eh in attempts(h * w, scale, ratio):  # here the ratio is height to width
             if eh < h and ew < w:
                 if value is None:
-                    fill = empty((img.shape[-3], eh, ew), dtype=dt.float32).normal_()
+                    fill = empty((T.get_dimensions(img)[0], eh, ew), dtype=dt.float32).normal_()
                 else:
                     fill = tensor(value, dtype=dt.float32).reshape(-1, 1, 1)
                 return whole(0, h - eh + 1), whole(0, w - ew + 1), eh, ew, fill
@@ -280,8 +280,8 @@ class RandomErasing(Transform):
         if not chance(self.p):
             return img
         value = None if self.value == "random" else [float(self.value)] if isinstance(self.value, (int, float)) else list(self.value)
-        if value is not None and len(value) not in (1, img.shape[-3]):
-            raise ValueError(f"If value is a sequence, it should have either a single value or {img.shape[-3]} (number of input channels)")
+        if value is not None and len(value) not in (1, channels := T.get_dimensions(img)[0]):
+            raise ValueError(f"If value is a sequence, it should have either a single value or {channels} (number of input channels)")
         return T.erase(img, *self.get_params(img, self.scale, self.ratio, value), self.inplace)
 
 
