@@ -144,7 +144,7 @@ def pointwise_call(x, w, bias, s: Shape, shape: tuple):
     p = gemm.plan(s.co, hw, s.ci, w._strides[:2], (hw, 1), (hw, 1), (d, d, d), s.n, (0, s.ci * hw, s.co * hw),
                   "" if bias is None else "row", False, get_num_threads())  # fmt: skip
     out, image, weight = calls.out(), calls.operand(0), calls.operand(1)
-    launches, rooms = product_steps(p, s.co, hw, d, out, weight, image, None if bias is None else calls.operand(2))
+    launches, rooms = product_steps(p, out, weight, image, None if bias is None else calls.operand(2))
     return calls.bind((hooks.dense(shape, d),), 2 if bias is None else 3, 0, launches, rooms)
 
 

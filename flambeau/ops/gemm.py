@@ -47,7 +47,7 @@ class Layout(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A launch but for its addresses; swap: A and B change places. parts: k is cut, `gather` adds the partial products."""
+    """A launch but for its addresses; swap: A and B change places. partial: bytes of partial products that `gather` adds."""
 
     kernel: object
     extent: int
@@ -55,7 +55,7 @@ class Plan(NamedTuple):
     args: tuple
     scratch: int = 0
     swap: bool = False
-    parts: int = 0
+    partial: int = 0
     gather: object = None
     gather_args: tuple = ()
 
@@ -78,35 +78,27 @@ def product(c, a, b, m: int, n: int, kk: int, a_st, b_st, c_st, dtypes, batch=1,
     in c is rounded after every `tile_for(float32).kc` steps of k: callers give a float32 c when k is longer.
     """
     p = plan(m, n, kk, a_st, b_st, c_st, dtypes, batch, batch_strides, epilogue, accumulate, get_num_threads())
+    held = []
+
+    def room(count: int) -> int:
+        held.append(memory.allocate(count))
+        return held[-1].ptr
+
+    for kernel, extent, grain, args in launches(p, c, a, b, bias or c, room):
+        kernel(extent, grain, *args)
+
+
+def launches(p: Plan, c, a, b, bias, room) -> list:
+    """(kernel, extent, grain, arguments) of each launch of a plan; room(bytes) is where scratch memory lies."""
     if p.swap:
         a, b = b, a
-    if not (p.parts or p.scratch):
-        p.kernel(p.extent, p.grain, c, a, b, bias or c, *p.args)
-    elif p.parts:
-        partial = memory.allocate(p.gather_args[-1] * p.parts * accumulator(dtypes[1]).itemsize)
-        launch(p, partial.ptr, a, b, 0)
-        p.gather(m, 1 + 16384 // (n * p.parts), c, partial.ptr, bias or c, *p.gather_args)
-    else:
-        launch(p, c, a, b, bias)
-
-
-SPARE: list = []  # scratch that no launch is using: kept, so that it is still in the caches
-
-
-def launch(p: Plan, c: int, a: int, b: int, bias: int) -> None:
-    """Run a plan's kernel; its scratch is the last one's where that is large enough."""
-    if not p.scratch:
-        p.kernel(p.extent, p.grain, c, a, b, bias or c, *p.args)
-        return
-    try:
-        room = SPARE.pop()
-    except IndexError:
-        room = None
-    if room is None or room.nbytes < p.scratch:
-        room = memory.allocate(p.scratch)
-    p.kernel(p.extent, p.grain, c, a, b, room.ptr, bias or c, *p.args)
-    if not SPARE:
-        SPARE.append(room)
+    out = room(p.partial) if p.partial else c
+    scratch = (room(1 << (p.scratch - 1).bit_length()),) if p.scratch else ()  # so that other products use the same memory
+    first = (p.kernel, p.extent, p.grain, (out, a, b, *scratch, out if p.partial else bias, *p.args))
+    if not p.partial:
+        return [first]
+    n, *_, parts, size = p.gather_args
+    return [first, (p.gather, size // n, 1 + 16384 // (n * parts), (c, out, bias, *p.gather_args))]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -122,7 +114,8 @@ def plan(m, n, kk, a_st, b_st, c_st, dtypes, batch, batch_strides, epilogue, acc
     parts = -(-kk // depth)
     part = Layout(m, n, depth, one.a, one.b, (n, 1), parts, (depth * one.a[1], depth * one.b[0], m * n))
     inner = whole(part, (acc, da, db), "", threads, total=kk)
-    return inner._replace(parts=parts, gather=K.gather((dc, acc, dc), epilogue=words), gather_args=(n, *one.c, parts, m * n))
+    return inner._replace(partial=parts * m * n * acc.itemsize, gather=K.gather((dc, acc, dc), epilogue=words),
+                          gather_args=(n, *one.c, parts, m * n))  # fmt: skip
 
 
 def parts_of(g: Layout, threads: int) -> int:

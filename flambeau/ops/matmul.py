@@ -72,24 +72,19 @@ def product_call(a, b, dims: tuple, first: int = 0, biased: bool = False) -> Cal
     m, n, kk, strides, batch, steps = layout(a, b, geometry[2])
     p = gemm.plan(m, n, kk, *strides, PLAIN[d], batch, steps, "column" if biased else "", False, get_num_threads())
     left, right, bias = calls.operand(first), calls.operand(first + 1), calls.operand(0) if biased else None
-    launches, rooms = product_steps(p, m, n, d, calls.out(), left, right, bias)
+    launches, rooms = product_steps(p, calls.out(), left, right, bias)
     return calls.bind((geometry,), first + 2, 0, launches, rooms)
 
 
-def product_steps(p: gemm.Plan, m: int, n: int, d, c, a, b, bias=None, taken: int = 0) -> tuple:
-    """(launches, rooms) of a product's plan with operands at these places; `taken` rooms are others'. As gemm.product."""
-    if p.swap:
-        a, b = b, a
-    rooms = (1 << (p.scratch - 1).bit_length(),) if p.scratch else ()  # so that products of other shapes use the same memory
-    scratch = (calls.room(taken),) if p.scratch else ()
-    if not p.parts:
-        return [(p.kernel, p.extent, p.grain, (c, a, b, *scratch, bias or c, *p.args))], rooms
-    part = calls.room(taken + len(rooms))
-    launches = [
-        (p.kernel, p.extent, p.grain, (part, a, b, *scratch, part, *p.args)),
-        (p.gather, m, 1 + 16384 // (n * p.parts), (c, part, bias or c, *p.gather_args)),
-    ]
-    return launches, (*rooms, p.gather_args[-1] * p.parts * gemm.accumulator(d).itemsize)
+def product_steps(p: gemm.Plan, c, a, b, bias=None, taken: int = 0) -> tuple:
+    """(launches, rooms) of a product's plan with operands at these places; `taken` rooms are others'."""
+    rooms: list = []
+
+    def room(count: int):
+        rooms.append(count)
+        return calls.room(taken + len(rooms) - 1)
+
+    return gemm.launches(p, c, a, b, bias or c, room), tuple(rooms)
 
 
 def multiply_wider(a, b, out, bias, epilogue: str, accumulate: bool) -> None:

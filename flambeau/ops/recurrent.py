@@ -141,7 +141,7 @@ def lstm_call(x, w_ih, w_hh, h0, sizes: tuple, reverse: bool, between: int, bias
         launches.append((K.add_biases((d, d, d)), rows, rows, (bias, calls.operand(3), calls.operand(4))))
     p = gemm.plan(total, rows, x._shape[1], x._strides, w_ih._strides[::-1], (rows, 1), (d, d, d), 1, (0, 0, 0),
                   "column" if biased else "", False, get_num_threads())  # fmt: skip
-    product, more = product_steps(p, total, rows, d, g, calls.operand(0), calls.operand(1), bias if biased else None, len(rooms))
+    product, more = product_steps(p, g, calls.operand(0), calls.operand(1), bias if biased else None, len(rooms))
     starts, counts = walk_of(sizes, reverse, between)
     sp, sj = w_hh._strides[::-1]
     pack = K.panels((d, d), nr=tile.nr, unit=sj == 1)
