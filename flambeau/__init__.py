@@ -26,7 +26,7 @@ from flambeau.tensor import indexing as _indexing  # noqa: F401  isort: skip - s
 
 _bind.attach_all(ops.MODULES)
 
-from flambeau.tensor.storages import TypedStorage, UntypedStorage  # noqa: E402
+from flambeau.tensor.storages import TypedStorage, UntypedStorage, typed as _typed  # noqa: E402
 from flambeau.support.errors import OutOfMemoryError  # noqa: E402
 
 from flambeau.autograd.modes import (  # noqa: E402
@@ -51,6 +51,7 @@ for _name, _dtype in {
     "BoolTensor": bool,
 }.items():  # fmt: skip
     globals()[_name] = _interop.legacy_type(_name, _dtype)
+    globals()[_name.replace("Tensor", "Storage")] = _typed(_dtype)
 
 
 def _expose() -> None:

@@ -381,6 +381,8 @@ def legacy(dtype, *args, **kwargs) -> Tensor:
             return x._alias()
         if isinstance(x, (list, tuple, np.ndarray)):
             return build(x, dtype)
+        if hasattr(x, "_all"):  # a storage: over the same memory
+            return legacy(dtype, x._all)
         if isinstance(x, float):
             raise TypeError(f"new(): data must be a sequence (got {type(x).__name__})")
     sizes = [int(a) for a in args]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from flambeau.core import dtypes as dt
 from flambeau.core.device import device as Device
 from flambeau.core.size import Size
+from flambeau.tensor.interop import from_array, legacy
 from flambeau.tensor.tensor import Tensor, make
 
 
@@ -111,9 +114,28 @@ def typed(dtype) -> type:
 
 
 class TypedStorage(UntypedStorage):
-    """The same memory as elements of one dtype."""
+    """The same memory as elements of one dtype: FloatStorage(n), FloatStorage([1.0, 2.0]), or a tensor's.
+
+    Source:   torch.TypedStorage, torch.FloatStorage and its kin
+    """
 
     __slots__ = ()
+
+    def __init__(self, *args):
+        is_block = len(args) == 1 and hasattr(args[0], "nbytes") and hasattr(args[0], "ptr")
+        super().__init__(args[0] if is_block else legacy(self._dtype, *args)._storage)
+
+    @classmethod
+    def from_buffer(cls, buffer, byte_order="native"):
+        """A copy of an object's bytes; byte_order: "native", "little" or "big".
+
+        Errors:   ValueError for another order, or bytes that are no whole number of elements
+        """
+        orders = {"native": "=", "little": "<", "big": ">"}
+        if byte_order not in orders:
+            raise ValueError(f"from_buffer(byte_order): expected 'native', 'little' or 'big', got {byte_order!r}")
+        elements = np.frombuffer(buffer, cls._dtype.np.newbyteorder(orders[byte_order]))
+        return cls._of(from_array(elements.astype(cls._dtype.np)))
 
     def untyped(self) -> UntypedStorage:
         """The same memory by bytes."""
@@ -134,3 +156,14 @@ def storage(self: Tensor) -> TypedStorage:
 
 Tensor.untyped_storage = untyped_storage
 Tensor.storage = Tensor._typed_storage = storage
+
+
+def storage_type(self: Tensor) -> type:
+    """The class of storage().
+
+    Source:   torch.Tensor.storage_type
+    """
+    return typed(self._dtype)
+
+
+Tensor.storage_type = storage_type

@@ -1,5 +1,7 @@
 """Storages: the memory that views share."""
 
+import pytest
+
 import flambeau as torch
 
 
@@ -26,3 +28,20 @@ def test_typed_storage_reads_and_writes_the_tensor():
 
 def test_layout():
     assert torch.ones(2).layout is torch.strided
+
+
+def test_storages_of_their_own():
+    s = torch.ByteStorage.from_buffer(b"abc")
+    assert s.tolist() == [97, 98, 99] and torch.ByteTensor(s).tolist() == [97, 98, 99]
+    torch.ByteTensor(s)[0] = 5
+    assert s[0] == 5
+    assert torch.FloatStorage(3).size() == 3 and torch.FloatStorage([1.0, 2.5]).tolist() == [1.0, 2.5]
+    assert torch.FloatStorage.from_buffer(b"\0\0\x80?\0\0\0@", "little").tolist() == [1, 2]
+    assert torch.ShortStorage.from_buffer(b"\1\2", "big").tolist() == [258]
+    x = torch.ones(2)
+    assert isinstance(x.storage(), torch.FloatStorage) and x.storage_type() is torch.FloatStorage
+    assert not isinstance(x.storage(), torch.DoubleStorage)
+    with pytest.raises(ValueError, match="byte_order"):
+        torch.IntStorage.from_buffer(b"1234", "middle")
+    with pytest.raises(TypeError):
+        torch.FloatTensor(s)
