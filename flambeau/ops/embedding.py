@@ -5,10 +5,9 @@ from __future__ import annotations
 from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, kernel
+from flambeau.ops.index import put_rows
 from flambeau.ops.index_kernels import Flag
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op, state
-from flambeau.ops.tiles import rounded
-from flambeau.runtime.threads import get_num_threads
 
 F = {"function": False, "method": False, "functional": True}
 HIDDEN = {"function": False, "method": False}
@@ -26,20 +25,6 @@ def table_take(k, y: Ptr, w: Ptr, index: Ptr, bad: Ptr, rows: Int, width: Int, s
         src, out = w.at(E.where(inside, i, E.const(0, dt.int64)) * s0), y.at(r * width)
         with k.vector(width) as j:
             out[j] = src[j if unit else j * s1]
-
-
-@kernel
-def table_add(k, gw: Ptr, g: Ptr, index: Ptr, count: Int, rows: Int, width: Int, block: Int, skip: Int):
-    """gw[index[r]] += g[r] in order, but for index `skip`; a task does `block` columns, so no two meet."""
-    with k.parallel() as task:
-        lo = task * block
-        hi = E.minimum(lo + block, width)
-        with k.seq(count) as r:
-            i = E.cast(index[r], dt.int64)
-            with k.if_((i >= 0) & (i < rows) & (i != skip)):
-                out, row = gw.at(i * width), g.at(r * width)
-                with k.vector(lo, hi) as j:
-                    out[j] = out[j] + row[j]
 
 
 @op(KERNEL, **HIDDEN, node="EmbeddingBackward0")
@@ -68,17 +53,15 @@ def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq, sparse=Fals
 def embedding_rows_backward(grad, indices, rows, padding_idx, scale_grad_by_freq):
     """Gradient of the table: rows of grad added where indices point, in order."""
     width = grad._shape[-1]
-    out = grad.new_zeros((rows, width))
     index, g = indices.contiguous(), grad.contiguous()
     if scale_grad_by_freq and index._numel:
         flat = index.reshape(-1)
         counts = flat.bincount(minlength=rows)
         g = g.reshape(-1, width) / counts.index_select(0, flat).to(g._dtype).unsqueeze(1)
-    if index._numel and width:
-        block = max(64, rounded(-(-width // get_num_threads()), 16))
-        k = table_add((out._dtype, g._dtype, index._dtype))
-        k(-(-width // block), max(1, WORK // (index._numel * block)), out._ptr, g._ptr, index._ptr, index._numel, rows, width,
-          block, padding_idx)  # fmt: skip
+    if not index._numel or not width or not rows:
+        return grad.new_zeros((rows, width))
+    out = hooks.empty((rows, width), grad._dtype)
+    put_rows(out, index, g, "sum", "zero", skip=padding_idx)
     return out
 
 

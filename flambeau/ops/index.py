@@ -13,7 +13,8 @@ from flambeau.core import shapes as S
 from flambeau.ops import index_kernels as N
 from flambeau.ops.copying import copy_elements
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
-from flambeau.ops.scatter import WORK, at_least_1d, check_index, scatter_reduce
+from flambeau.ops.scatter import WORK, at_least_1d, changed_in_place, check_index, scatter_reduce
+from flambeau.runtime import memory
 from flambeau.runtime.threads import get_num_threads
 
 
@@ -29,11 +30,38 @@ def take_blocks(out, x, indices, sizes, strides, inner_shape, inner_strides, nam
 
 
 def put_offsets(x, off, inner_shape, inner_strides, values, how: str) -> None:
-    """The inner block of x at off[j...] (how)= values[j..., inner...]."""
+    """The inner block of x at off[j...] (how)= values[j..., inner...], dense."""
     if values._numel == 0:
         return
-    values = values if values._dense else values.contiguous()
     move_offsets(values, x, off, inner_shape, inner_strides, how)
+
+
+def put_rows(y, index, x, how: str, start: str = "keep", base=None, *, skip: int = -1, wrap: bool = False, error=None) -> None:
+    """Row index[j] of y (how)= row j of x, both dense, in order; every row of y starts as N.put_chained says.
+
+    A list of its sources for each row of y, so that it is read and written once. Indices out of range are left out without `error`.
+    """
+    size, n = y._shape[0], index._numel
+    width = y._numel // size
+    flag = N.Flag()
+    lists = memory.allocate(8 * (size + n))
+    head, after = lists.ptr, lists.ptr + 8 * size
+    N.chain((dt.int64, dt.int64, index._dtype, dt.int64), wrap=wrap)(1, 1, head, after, index._ptr, flag.ptr, n, size, skip)
+    if flag.cell.value != N.Flag.NONE and error is not None:
+        raise error(flag.cell.value, 0, size)
+    pieces = get_num_threads() if width >= 256 * get_num_threads() else 1  # how columns are shared does not change a result
+    grain = max(1, WORK * size * pieces // (x._numel + y._numel))
+    k = N.put_chained((y._dtype, y._dtype, x._dtype, dt.int64, dt.int64), put=how, start=start)
+    k(size * pieces, grain, y._ptr, (y if base is None else base)._ptr, x._ptr, head, after, size, width, y._strides[0],
+      -(-width // pieces))  # fmt: skip
+
+
+def by_rows(y, x, n: int) -> bool:
+    """True if `put_rows` suits n rows x for y: rows that are dense and worth a loop, and not too many others."""
+    shape = y._shape
+    if len(shape) < 2 or not n or not x._dense or x._numel < 16 * n or shape[0] > 8 * n + 1024:
+        return False
+    return S.is_contiguous(tuple(shape[1:]), y._strides[1:])
 
 
 def move_offsets(y, x, off, inner_shape, inner_strides, how: str) -> None:
@@ -176,8 +204,8 @@ def check_bounds(name: str, index, n: int, dim: int, wrap: bool) -> None:
         raise IndexError(f"{name}(): index {bad} is out of bounds for dimension {dim} with size {n}")
 
 
-def index_changed(name: str, input, dim, index, source, how: str):
-    """A copy of input whose slices along dim, named by index, are (how)= source's."""
+def index_changed(name: str, input, dim, index, source, how: str, out=None):
+    """A copy of input, or `out` which is input itself, whose slices along dim, named by index, are (how)= source's."""
     check_index(name, index)
     if len(index._shape) > 1:
         raise IndexError(f"{name}(): Index is supposed to be a vector, got {len(index._shape)} dims")
@@ -187,19 +215,26 @@ def index_changed(name: str, input, dim, index, source, how: str):
             f"{name}(): self and source expected to have the same dtype, but got (self) {input._dtype} and "
             f"(source) {source._dtype}"
         )
-    out = hooks.empty(input._shape, input._dtype)
-    copy_elements(out, input)
+    want = list(input._shape or (1,))
+    want[dim] = count = index._numel
+    shaped = list(source._shape or (1,)) == want
+    index = index.reshape(-1).contiguous()
+    if dim == 0 and shaped and (input._dense or out is not None) and by_rows(input if out is None else out, source, count):
+        start = "base" if out is None else "keep"
+        out = hooks.empty(input._shape, input._dtype) if out is None else out
+        put_rows(out, index, source, how, start, input, error=named_first(name))
+        return out
+    if out is None:
+        out = hooks.empty(input._shape, input._dtype)
+        copy_elements(out, input)
     shape, strides = at_least_1d(out)
-    n = shape[dim]
-    off = checked_offsets(name, index.reshape(-1), n, strides[dim], dim)
-    want = list(shape)
-    want[dim] = index._numel
-    if list(source._shape or (1,)) != want:
+    off = checked_offsets(name, index, shape[dim], strides[dim], dim)
+    if not shaped:
         raise IndexError(
             f"{name}(): Number of indices should be equal to source.size(dim) and the other sizes to self's: "
             f"source {list(source._shape)}, self {list(input._shape)}, index {list(index._shape)}"
         )
-    if index._numel == 0 or source._numel == 0:
+    if count == 0 or source._numel == 0:
         return out
     source = (source.reshape(1) if not source._shape else source).movedim(dim, 0).contiguous()
     inner = [d for d in range(len(shape)) if d != dim]
@@ -218,7 +253,7 @@ index_add_plain.derivative(
 )
 
 
-@op(COMPOSITE, inplace=True)
+@op(COMPOSITE)
 def index_add(input, dim, index, source, *, alpha=1):
     """input with alpha * source added to its slices along dim named by index.
 
@@ -227,7 +262,26 @@ def index_add(input, dim, index, source, *, alpha=1):
     return index_add_plain(input, dim, index, source if alpha == 1 else source * alpha)
 
 
-@op(KERNEL, inplace=True)
+def index_add_(self, dim, index, source, *, alpha=1):
+    """Add alpha * source to the slices along dim named by index, in place.
+
+    Source:   torch.Tensor.index_add_
+    """
+    source = source if alpha == 1 else source * alpha
+    return changed_in_place(index_add_plain.record, self, dim, index, source,
+                            lambda i, s: index_changed("index_add", self, dim, i, s, "sum", self))  # fmt: skip
+
+
+def index_copy_(self, dim, index, source):
+    """Replace the slices along dim, named by index, by source's, in place.
+
+    Source:   torch.Tensor.index_copy_
+    """
+    return changed_in_place(index_copy.record, self, dim, index, source,
+                            lambda i, s: index_changed("index_copy", self, dim, i, s, "set", self))  # fmt: skip
+
+
+@op(KERNEL)
 def index_copy(input, dim, index, source):
     """input with its slices along dim, named by index, replaced by source's.
 
@@ -314,3 +368,6 @@ def put(input, index, source, accumulate=False):
     flat, values = input.reshape(-1), source.reshape(-1)
     done = index_add(flat, 0, at, values) if accumulate else index_copy(flat, 0, at, values)
     return done.reshape(input._shape)
+
+
+METHODS = {"index_add_": index_add_, "index_copy_": index_copy_}

@@ -115,10 +115,11 @@ def combine(old, new, reduce: str):
     return E.maximum(old, new) if reduce == "amax" else E.minimum(old, new)
 
 
-def _scatter(k, ptr, ints, dtypes, *, dims: int, reduce: str, scalar: bool, columns: bool):
+def _scatter(k, ptr, ints, dtypes, *, dims: int, reduce: str, scalar: bool, columns: bool, unit: bool):
     """y[pos with index[pos] at dim] (reduce)= x[pos]; other dims in parallel, dim in order: deterministic.
 
     columns: the last of the other dims, dense, is walked in pieces inside, so that memory is read in order.
+    unit: dim is the last and dense in all three.
     """
     y, idx, flag = ptr("y", dtypes[0]), ptr("idx", dtypes[1]), ptr("flag", dt.int64)
     x = ptr("x", dtypes[0])
@@ -126,14 +127,15 @@ def _scatter(k, ptr, ints, dtypes, *, dims: int, reduce: str, scalar: bool, colu
     sizes = ints("m", dims - 1)  # the other dims
     ys, is_, xs = ints("ys", dims - 1), ints("is", dims - 1), ints("xs", dims - 1)
     width = ints("width")
+    if unit:
+        ydim = idim = xdim = 1
 
     def one(yo, io, xo, j):
         i = E.cast(idx[io + j * idim], dt.int64)
-        safe, bad = checked(k, i, size, flag, wrap=False)
-        with k.if_(bad):
+        with k.if_(E.cast(i, dt.uint64) >= E.cast(size, dt.uint64)):
             flag[0] = i
         with k.else_():
-            at = yo + safe * ydim
+            at = yo + i * ydim
             v = x[0] if scalar else x[xo + j * xdim]
             y[at] = combine(y[at], v, reduce) if reduce != "set" else v
 
@@ -193,6 +195,46 @@ def put_elements(k, x: Ptr, y: Ptr, off: Ptr, n: Int, *, put: str):
     with k.parallel() as _, k.seq(n) as j:
         at = off[j]
         x[at] = y[j] if put == "set" else combine(x[at], y[j], put)
+
+
+@kernel
+def chain(k, head: Ptr, after: Ptr, index: Ptr, flag: Ptr, n: Int, size: Int, skip: Int, *, wrap: bool):
+    """The places of each index as a list: head[i] is the first, after[j] the one after j, -1 the end; `skip` has none."""
+    with k.parallel() as _:
+        with k.vector(size) as i:
+            head[i] = -1
+        with k.seq(n) as back:
+            j = n - 1 - back
+            i = E.cast(index[j], dt.int64)
+            safe, bad = checked(k, i, size, flag, wrap)
+            with k.if_(bad):
+                flag[0] = i
+            with k.else_(), k.if_(safe != skip):
+                after[j] = head[safe]
+                head[safe] = j
+
+
+@kernel
+def put_chained(k, y: Ptr, base: Ptr, x: Ptr, head: Ptr, after: Ptr, size: Int, width: Int, step: Int, piece: Int, *, put: str, start: str):
+    """Row i of y (put)= the rows of x in i's list, in order, after it "keep"s its own elements, or has "base"'s, or "zero"s.
+
+    A task does `piece` columns of one row.
+    """
+    with k.parallel() as task:
+        part = task // size
+        i = task - part * size
+        lo = part * piece
+        hi = E.minimum(lo + piece, width)
+        row, own = y.at(i * step), base.at(i * width)
+        if start != "keep":
+            with k.vector(lo, hi, unroll=4) as c:
+                row[c] = own[c] if start == "base" else 0
+        at = k.var(head[i])
+        with k.while_(lambda: at.get() >= 0):
+            source = x.at(at.get() * width)
+            with k.vector(lo, hi, unroll=4) as c:
+                row[c] = source[c] if put == "set" else combine(row[c], source[c], put)
+            at.set(after[at.get()])
 
 
 @kernel

@@ -125,7 +125,8 @@ def scatter_into(y, dim: int, index, src, reduce: str) -> None:
 
     flag = N.Flag()
     columns = dim != len(ishape) - 1 and istrides[-1] == 1 and ishape[-1] >= 16
-    k = N.scatter_nest((y._dtype, index._dtype), dims=len(ishape), reduce=reduce, scalar=scalar, columns=columns)
+    unit = not columns and ystrides[dim] == istrides[dim] == 1 and xstrides[dim] == (0 if scalar else 1)
+    k = N.scatter_nest((y._dtype, index._dtype), dims=len(ishape), reduce=reduce, scalar=scalar, columns=columns, unit=unit)
     n = ishape[dim]
     width = max(64, -(-ishape[-1] // get_num_threads())) if columns else 1
     rows = math.prod(others(ishape)) if not columns else math.prod(others(ishape)[:-1]) * -(-ishape[-1] // width)
@@ -151,14 +152,25 @@ def scatter_checks(name: str, input, dim: int, index, src):
     return dim, src
 
 
-def scattered(name: str, input, dim, index, src, reduce: str):
-    """A changed copy of input."""
+def scattered(name: str, input, dim, index, src, reduce: str, out=None):
+    """A copy of input, or `out` which is input itself, changed."""
     dim, src = scatter_checks(name, input, dim, index, src)
-    out = hooks.empty(input._shape, input._dtype)
-    copy_elements(out, input)
+    if out is None:
+        out = hooks.empty(input._shape, input._dtype)
+        copy_elements(out, input)
     if index._numel:
         scatter_into(out, dim, index, src, reduce)
     return out
+
+
+def changed_in_place(record, x, dim, index, source, change):
+    """x after change(index, source) in its own memory, with the bookkeeping of an in-place op."""
+    hooks.check_overlap(x, ())
+    if index._storage is x._storage:
+        index = index.clone()
+    if isinstance(source, hooks.Tensor) and source._storage is x._storage:
+        source = source.clone()
+    return hooks.inplace(record, (x, dim, index, source), lambda: change(index, source))
 
 
 @op(KERNEL, function=False, method=False, node="ScatterBackward0")
@@ -173,7 +185,7 @@ scatter_set.derivative(
 )
 
 
-@op(KERNEL, inplace=True)
+@op(KERNEL)
 def scatter_add(input, dim, index, src):
     """input with src added at index along dim; equal indices accumulate in order.
 
@@ -185,7 +197,16 @@ def scatter_add(input, dim, index, src):
 scatter_add.derivative(input=lambda g: g, src=lambda g, dim, index: g.gather(dim, index))
 
 
-@op(COMPOSITE, inplace=True)
+def scatter_add_(self, dim, index, src):
+    """Add src at index along dim, in place.
+
+    Source:   torch.Tensor.scatter_add_
+    """
+    return changed_in_place(scatter_add.record, self, dim, index, src,
+                            lambda i, s: scattered("scatter_add", self, dim, i, s, "sum", self))  # fmt: skip
+
+
+@op(COMPOSITE)
 def scatter(input, dim, index, src=None, *, reduce=None, value=None):
     """input with src (a tensor or number) written at index along dim; reduce: "add" or "multiply".
 
@@ -194,12 +215,27 @@ def scatter(input, dim, index, src=None, *, reduce=None, value=None):
     src = value if src is None else src
     if reduce is None:
         return scatter_set(input, dim, index, src)
+    return scatter_reduce(input, dim, index, *reduction(input, index, src, reduce))
+
+
+def reduction(input, index, src, reduce: str) -> tuple:
+    """(src as a tensor, its name in scatter_reduce) of scatter's `reduce`."""
     kinds = {"add": "sum", "multiply": "prod"}
     if reduce not in kinds:
         raise RuntimeError(f"reduce argument must be either add or multiply, got {reduce!r}")
-    if not isinstance(src, hooks.Tensor):
-        src = input.new_full(index._shape, src)
-    return scatter_reduce(input, dim, index, src, kinds[reduce])
+    return src if isinstance(src, hooks.Tensor) else input.new_full(index._shape, src), kinds[reduce]
+
+
+def scatter_(self, dim, index, src=None, *, reduce=None, value=None):
+    """Write src (a tensor or number) at index along dim, in place; reduce: "add" or "multiply".
+
+    Source:   torch.Tensor.scatter_
+    """
+    src = value if src is None else src
+    if reduce is not None:
+        return self.scatter_reduce_(dim, index, *reduction(self, index, src, reduce))
+    return changed_in_place(scatter_set.record, self, dim, index, src,
+                            lambda i, s: scattered("scatter", self, dim, i, s, "set", self))  # fmt: skip
 
 
 @op(COMPOSITE, inplace=True)
@@ -264,3 +300,6 @@ scatter_extreme.derivative(
     src=lambda g, input, dim, index, src, reduce, result: extreme_grads(
         g, input, dim, index, src, reduce, result, "src"),
 )  # fmt: skip
+
+
+METHODS = {"scatter_": scatter_, "scatter_add_": scatter_add_}

@@ -272,12 +272,11 @@ put_tensors.derivative(
 
 def write_tensors(x, dims, indices, values, accumulate: bool) -> None:
     """Change x in place at the named positions (nothing is recorded)."""
-    sizes, strides = [x._shape[d] for d in dims], [x._strides[d] for d in dims]
-    off = I.offsets_of(together(indices), sizes, strides, "index", dims=dims)
+    indices = together(indices)
     inner, at = arrangement(x, dims)
     inner_shape = tuple(x._shape[d] for d in inner)
-    k = len(off._shape)
-    shape = (*inner_shape[:at], *off._shape, *inner_shape[at:])
+    k = len(indices[0]._shape)
+    shape = (*inner_shape[:at], *indices[0]._shape, *inner_shape[at:])
     try:
         fits = S.broadcast(tuple(values._shape), shape) == shape
     except ValueError:
@@ -295,7 +294,14 @@ def write_tensors(x, dims, indices, values, accumulate: bool) -> None:
     if at and k:
         order = [*range(at, at + k), *range(at), *range(at + k, len(shape))]
         values = values.permute(order)
-    I.put_offsets(x, off, inner_shape, tuple(x._strides[d] for d in inner), values, "sum" if accumulate else "set")
+    how = "sum" if accumulate else "set"
+    values = values.clone() if values._storage is x._storage else values.contiguous()
+    if len(dims) == 1 and dims[0] == 0:
+        if I.by_rows(x, values, indices[0]._numel):
+            return I.put_rows(x, indices[0], values, how, wrap=True, error=I.out_of_bounds("index"))
+    sizes, strides = [x._shape[d] for d in dims], [x._strides[d] for d in dims]
+    off = I.offsets_of(indices, sizes, strides, "index", dims=dims)
+    return I.put_offsets(x, off, inner_shape, tuple(x._strides[d] for d in inner), values, how)
 
 
 def setitem(x, index, value) -> None:

@@ -87,8 +87,49 @@ def test_rows_added_where_indices_meet(rng, threads):
             np.testing.assert_array_equal(t.index_put((ti,), tb, accumulate=True).numpy(), want)
             order = rng.permutation(40)
             np.testing.assert_array_equal(t.index_copy(0, torch.from_numpy(order), t).numpy()[order], a)
+            last = a.copy()
+            for j, row in zip(i, b, strict=True):
+                last[j] = row
+            np.testing.assert_array_equal(t.index_copy(0, ti, tb).numpy(), last)
+            for method, kept in (("index_add_", want), ("index_copy_", last)):
+                wide = torch.full((2, *shape), 5.0)
+                wide[1] = t
+                assert getattr(wide[1], method)(0, ti, tb)._base is wide
+                np.testing.assert_array_equal(wide.numpy(), [np.full(shape, 5.0), kept])
+            signed = t.clone()
+            signed[ti - 40] = tb
+            np.testing.assert_array_equal(signed.numpy(), last)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", ["index_add_", "index_copy_", "scatter_", "scatter_add_"])
+def test_changes_in_place_are_recorded(rng, name):
+    x = torch.from_numpy(rng.standard_normal((6, 20))).requires_grad_()
+    source = torch.from_numpy(rng.standard_normal((3, 20))).requires_grad_()
+    index = torch.tensor([4, 0, 4]) if name.startswith("index") else torch.tensor([[4], [0], [2]]).expand(3, 20)
+    y = x * 1
+    getattr(y[:], name)(0, index, source)
+    z = getattr(x, name[:-1])(0, index, source)
+    assert y.tolist() == z.tolist()
+    g = torch.from_numpy(rng.standard_normal((6, 20)))
+    for got, want in zip(torch.autograd.grad(y, (x, source), g), torch.autograd.grad(z, (x, source), g), strict=True):
+        assert got.tolist() == want.tolist()
+    with pytest.raises(RuntimeError, match="leaf Variable"):
+        getattr(x, name)(0, index, source)
+    with pytest.raises((IndexError, RuntimeError), match="index 6 is out of bounds"):
+        getattr(y.detach(), name)(0, index * 0 + 6, source.detach())
+
+
+def test_sources_in_the_memory_that_changes():
+    x = torch.arange(64.0).reshape(4, 16)
+    x.index_copy_(0, torch.tensor([1, 2, 3]), x[:3])
+    assert x[:, 0].tolist() == [0, 0, 16, 32]
+    i = torch.tensor([2, 0, 1])
+    i.index_copy_(0, i, i)
+    assert i.tolist() == [0, 1, 2]
+    x[torch.tensor([0, 1, 2])] = x[1:]
+    assert x[:, 0].tolist() == [0, 16, 32, 32]
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2])
@@ -101,6 +142,7 @@ def test_scatter_adds_in_order(rng, dim):
     np.add.at(want, tuple(at), x)
     t, ti, tx = map(torch.from_numpy, (y, i, x))
     np.testing.assert_array_equal(t.scatter_add(dim, ti, tx).numpy(), want)
+    np.testing.assert_array_equal(t.clone().scatter_add_(dim, ti, tx).numpy(), want)
     np.testing.assert_array_equal(t.gather(dim, ti).numpy(), y[tuple(at)])
     with pytest.raises(RuntimeError, match="out of bounds"):
         t.scatter_add(dim, ti + 200, tx)
