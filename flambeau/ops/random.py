@@ -195,11 +195,12 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and num_samples > n:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
-    if n and not (0 <= input.amin().item() and input.amax().item() < math.inf):  # NaN wins in both, and fails
-        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-    if bool((input.sum(-1) == 0).any()):
-        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
     x = input.detach()
+    low, high = x.aminmax() if n else (x.new_zeros(()),) * 2
+    if not (low.item() >= 0 and high.item() < math.inf):  # NaN wins in both, and fails
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+    if bool((x.sum(-1) == 0).any()):
+        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
     if not replacement or num_samples == 1:
         q = hooks.empty(x._shape, x._dtype)
         exponential_fill(q, 1.0, generator=generator)
@@ -207,12 +208,11 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
         return q.argmax(-1, True) if num_samples == 1 else q.topk(num_samples, -1)[1]
     rows = x.reshape(-1, n)
     total = rows.cumsum(-1, dtype=dt.float64)
-    total = total / total[:, -1:]
     u = hooks.empty((rows._shape[0], num_samples), dt.float64)
     uniform_into(u, 0.0, 1.0, generator)
     from flambeau.ops.sort import searchsorted
 
-    picked = searchsorted(total.contiguous(), u).clamp(max=n - 1)
+    picked = searchsorted(total, u * total[:, -1:]).clamp(max=n - 1)
     return picked.reshape(*x._shape[:-1], num_samples)
 
 

@@ -231,6 +231,30 @@ def answers(values, inverse, counts, return_inverse: bool, return_counts: bool):
     return out if len(out) > 1 else values
 
 
+def count_of(x, low: int, size: int):
+    """How often each of the integers low, low + 1, ... occurs in a dense vector of them; by threads if that is worth their sum."""
+    n = x._numel
+    parts = max(1, min(get_num_threads(), n // max(16384, 4 * size)))
+    counts = hooks.empty((parts * size,), dt.int64).zero_()
+    K.count_into((dt.int64, x._dtype))(parts, 1, counts._ptr, x._ptr, n, low, -(-n // parts), size)
+    return counts.reshape(parts, size).sum(0) if parts > 1 else counts
+
+
+def counted(flat, invert: bool):
+    """(values, inverse if invert, counts) of a vector of integers from a range not much longer than it; else None."""
+    if flat._dtype.kind != "i" and flat._dtype is not dt.uint8:
+        return None
+    low, high = (int(v.item()) for v in flat.aminmax())
+    size = high - low + 1
+    if size > 2 * flat._numel + 1024:
+        return None
+    x = flat.contiguous()
+    every = count_of(x, low, size)
+    found = every.nonzero().squeeze(1)
+    rank = ((every != 0).cumsum(0) - 1).index_select(0, x.to(dt.int64) - low) if invert else None
+    return (found + low).to(x._dtype), rank, every.index_select(0, found)
+
+
 @op(COMPOSITE)
 def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):  # noqa: A002
     """The different values of input (or its different slices along dim), in ascending order.
@@ -246,10 +270,13 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
         if not flat._numel:
             empty = hooks.empty((0,), dt.int64)
             return answers(flat.clone(), empty.reshape(input._shape), empty, return_inverse, return_counts)
-        values, order = sort_along(flat, 0, False)
-        starts, inverse, counts = run_lengths(values, order, return_inverse)
-        inverse = inverse.reshape(input._shape) if return_inverse else None
-        return answers(values[starts], inverse, counts, return_inverse, return_counts)
+        found = counted(flat, return_inverse)
+        if found is None:
+            values, order = sort_along(flat, 0, False)
+            starts, inverse, counts = run_lengths(values, order, return_inverse)
+            found = values[starts], inverse, counts
+        values, inverse, counts = found
+        return answers(values, inverse.reshape(input._shape) if return_inverse else None, counts, return_inverse, return_counts)
 
     return unrecorded(run)
 
@@ -374,24 +401,19 @@ def bincount(input, weights=None, minlength=0):
         raise RuntimeError("minlength should be >= 0")
 
     def run():
-        low, high = (int(input.min().item()), int(input.max().item())) if input._numel else (0, -1)
+        low, high = (int(v.item()) for v in input.aminmax()) if input._numel else (0, -1)
         if low < 0:
             raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-        size = max(minlength, high + 1)
+        size, x = max(minlength, high + 1), input.contiguous()
         if weights is None:
-            d, w = dt.int64, None
-        else:
-            if tuple(weights._shape) != tuple(input._shape):
-                raise RuntimeError("weights should be 1-d and have the same length as input")
-            d = weights._dtype if weights._dtype is dt.float32 else dt.float64
-            w = weights.detach().to(d).contiguous()
-        from flambeau.ops.create import zeros
-
-        out = zeros(size, dtype=d)
-        if input._numel:
-            x = input.contiguous()
-            k = K.count_into((d, x._dtype, d), weighted=w is not None)
-            k(1, 1, out._ptr, x._ptr, w._ptr if w is not None else 0, x._numel)
+            return count_of(x, 0, size)
+        if tuple(weights._shape) != tuple(input._shape):
+            raise RuntimeError("weights should be 1-d and have the same length as input")
+        d = weights._dtype if weights._dtype is dt.float32 else dt.float64
+        w = weights.detach().to(d).contiguous()
+        out = hooks.empty((size,), d).zero_()
+        if x._numel:
+            K.weigh_into((d, x._dtype, d))(1, 1, out._ptr, x._ptr, w._ptr, x._numel)
         return out
 
     return unrecorded(run)

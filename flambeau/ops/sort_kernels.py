@@ -263,11 +263,21 @@ def search_rows(k, out: Ptr, edges: Ptr, x: Ptr, sorter: Ptr, n: Int, steps: Int
 
 
 @kernel
-def count_into(k, out: Ptr, bins: Ptr, weights: Ptr, n: Int, *, weighted: bool):
-    """out[bins[i]] += weights[i] (or 1) for bins already known to be in range."""
+def count_into(k, out: Ptr, bins: Ptr, n: Int, low: Int, part: Int, size: Int):
+    """out[p, bins[i] - low] += 1 for the i of part p; bins are known to be in range."""
+    with k.parallel() as p:
+        row = out.at(p * size)
+        with k.seq(p * part, E.minimum((p + 1) * part, n)) as i:
+            b = E.cast(bins[i], dt.int64) - low
+            row[b] = row[b] + 1
+
+
+@kernel
+def weigh_into(k, out: Ptr, bins: Ptr, weights: Ptr, n: Int):
+    """out[bins[i]] += weights[i], in order, for bins known to be in range."""
     with k.parallel() as _, k.seq(n) as i:
         b = E.cast(bins[i], dt.int64)
-        out[b] = out[b] + (weights[i] if weighted else 1)
+        out[b] = out[b] + weights[i]
 
 
 PIECE = 1024

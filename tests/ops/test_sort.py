@@ -96,3 +96,33 @@ def test_histogram_counts_what_is_inside(rng):
     x[5] = np.nan
     want = np.histogram(x[~np.isnan(x)], 17, (-1.5, 2))[0]
     np.testing.assert_array_equal(torch.from_numpy(x).histc(17, -1.5, 2).numpy(), want)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int16", "int8", "uint8", "bool", "float32"])
+@pytest.mark.parametrize("n", [1, 5, 3000, 70000])
+def test_different_values(rng, dtype, n):
+    x = rng.integers(0, 2, n).astype(dtype) if dtype == "bool" else rng.integers(-90, 90, n).astype(dtype)
+    got = torch.unique(torch.from_numpy(x), return_inverse=True, return_counts=True)
+    for a, b in zip(got, np.unique(x, return_inverse=True, return_counts=True), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b)
+    assert got[0].dtype == torch.from_numpy(x).dtype
+
+
+@pytest.mark.parametrize("values", [(2**63 - 1, -(2**63), 0, 0), (2**63 - 1, 2**63 - 2, 2**63 - 1), (-(2**63), 1 - 2**63, -(2**63))])
+def test_different_values_at_the_ends_of_the_range(values):
+    got = torch.unique(torch.tensor(values), return_inverse=True, return_counts=True)
+    for a, b in zip(got, np.unique(values, return_inverse=True, return_counts=True), strict=True):
+        assert a.tolist() == b.tolist()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_counts_of_integers(rng, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for n, most in ((7, 3), (40000, 300), (100000, 30000)):
+            x, w = rng.integers(0, most, n), rng.integers(0, 9, n) * 1.0
+            np.testing.assert_array_equal(torch.bincount(torch.from_numpy(x)).numpy(), np.bincount(x))
+            np.testing.assert_array_equal(torch.bincount(torch.from_numpy(x), torch.from_numpy(w)).numpy(), np.bincount(x, w))
+    finally:
+        torch.set_num_threads(before)
