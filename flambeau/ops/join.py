@@ -9,7 +9,7 @@ from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, kernel
-from flambeau.ops.calling import check_device
+from flambeau.ops.calling import check_device, result_strides
 from flambeau.ops.copying import copy_elements
 from flambeau.ops.create import arange, fill, zeroed
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
@@ -57,11 +57,35 @@ def cat(tensors, dim=0):
         out = hooks.empty_strided(shape, S.channels_last_strides(shape), d)
     else:
         out = hooks.empty(shape, d)
+    if interleaved(out, tensors, d):
+        return out
     step = out._strides[dim]
     for t, at in zip(tensors, starts, strict=True):
         if at is not None:
             copy_elements(hooks.make(out._storage, at * step, t._shape, out._strides, d), t)
     return out
+
+
+PAIRS = {4: (dt.complex64, dt.float32), 8: (dt.complex128, dt.float64)}  # moved as numbers of that size: the bits stay
+
+
+@kernel
+def interleave(k, y: Ptr, a: Ptr, b: Ptr):
+    """y[i] = (a[i], b[i])."""
+    with k.parallel(vector=True) as i:
+        y[i] = E.Complex(a[i], b[i])
+
+
+def interleaved(out, tensors, d) -> bool:
+    """Join two dense tensors of one dtype whose last dim, the joined one, is 1, in one pass; False if they are not such."""
+    if len(tensors) != 2 or out._shape[-1] != 2 or not out._dense or d.itemsize not in PAIRS or d.is_complex:
+        return False
+    a, b = tensors
+    if not (a._dense and b._dense and a._dtype is b._dtype and a._shape == b._shape and a._shape[-1] == 1):
+        return False
+    both, one = PAIRS[d.itemsize]
+    interleave((both, one, one))(a._numel, WORK, out._ptr, a._ptr, b._ptr)
+    return True
 
 
 @functools.lru_cache(maxsize=1024)
@@ -333,22 +357,20 @@ def flip(input, dims):
 
     Source:   torch.flip
     """
-    out = hooks.empty_strided(input._shape, _kept(input), input._dtype)
-    if out._numel == 0:
-        S.wrap_dims(dims, len(input._shape), "flip")
-        return out
-    offset, strides = 0, list(out._strides)
-    for d in S.wrap_dims(dims, len(input._shape), "flip") if input._shape else ():
-        offset += (out._shape[d] - 1) * strides[d]
-        strides[d] = -strides[d]
-    copy_elements(hooks.make(out._storage, offset, out._shape, tuple(strides), out._dtype), input)
+    out = hooks.empty_strided(input._shape, result_strides(input._shape, [input]), input._dtype)
+    offset, strides = turned(out._shape, out._strides, dims if dims.__class__ is int else tuple(dims))
+    copy_elements(hooks.make(out._storage, offset, out._shape, strides, out._dtype), input)
     return out
 
 
-def _kept(x) -> tuple:
-    from flambeau.ops.calling import result_strides
-
-    return result_strides(x._shape, [x])
+@functools.lru_cache(maxsize=1024)
+def turned(shape, strides, dims) -> tuple:
+    """(offset, strides) from the last element along dims."""
+    offset, steps = 0, list(strides)
+    for d in S.wrap_dims(dims, len(shape), "flip") if shape else ():
+        offset += max(0, shape[d] - 1) * steps[d]
+        steps[d] = -steps[d]
+    return offset, tuple(steps)
 
 
 flip.derivative(input=lambda g, dims: flip(g, dims))
