@@ -26,7 +26,7 @@ def softmax_rows(k, y: Ptr, x: Ptr, n: Int, *, log: bool):
     with k.parallel() as r:
         row, out = x.at(r * n), y.at(r * n)
         top = k.acc("max", d)
-        with k.vector(n, unroll=2) as i:
+        with k.vector(n, unroll=4) as i:
             top.update(row[i])
         m = k.var(top.value)
         with k.if_(abs(m.get()) == math.inf):  # all -inf: avoid inf - inf; +inf must stay NaN-making
