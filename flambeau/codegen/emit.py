@@ -413,6 +413,15 @@ class Emitter(Memory):
         for out, row in zip(s.outs, rows, strict=True):
             self.scope.put(out.uid, row, n)
 
+    def permute(self, s: K.Permute) -> None:
+        n, t = self.width, llvm_type(s.value.dtype)
+        if n != len(s.places):
+            raise RuntimeError(f"emit {self.name}: {len(s.places)} lanes permuted among {n}")
+        fill = "poison" if s.fill is None else self.splat(self.scalar(s.fill, "what fills lanes"), t, n)
+        picks = ", ".join(f"i32 {n if p < 0 else p}" for p in s.places)
+        out = self.op(f"shufflevector <{n} x {t}> {self.widened(s.value)}, <{n} x {t}> {fill}, <{n} x i32> <{picks}>")
+        self.scope.put(s.out.uid, out, n)
+
     def loop(self, s: K.Loop) -> None:
         if s.kind == "lanes":
             self.fixed_lanes(s)
@@ -656,7 +665,7 @@ HANDLERS = {
     K.Load: Emitter.load, K.Store: Emitter.store, K.Define: Emitter.define, K.Assign: Emitter.assign,
     K.Read: Emitter.read, K.Update: Emitter.update, K.Loop: Emitter.loop, K.While: Emitter.while_,
     K.If: Emitter.if_, K.Local: Emitter.local, K.NewAcc: Emitter.new_acc,
-    K.Point: Emitter.point, K.Transpose: Emitter.transpose, K.Prefetch: Emitter.prefetch,
+    K.Point: Emitter.point, K.Transpose: Emitter.transpose, K.Permute: Emitter.permute, K.Prefetch: Emitter.prefetch,
 }  # fmt: skip
 
 

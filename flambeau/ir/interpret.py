@@ -196,6 +196,11 @@ class Interpreter:
         for out, row in zip(s.outs, turned, strict=True):
             self.values.bind(out, row)
 
+    def permute(self, s: K.Permute) -> None:
+        value = self.spread(self.values.of(s.value))
+        fill = value[:1] if s.fill is None else self.values.of(s.fill)
+        self.values.bind(s.out, np.where(np.array(s.places) < 0, fill, value[list(s.places)]))
+
     # variables ------------------------------------------------------------------------------------
     def assign(self, s: K.Define | K.Assign) -> None:
         if s.var.lanes:
@@ -268,6 +273,7 @@ HANDLERS: dict[type, Callable] = {
     K.Read: Interpreter.read, K.Update: Interpreter.update, K.Loop: Interpreter.loop, K.While: Interpreter.while_,
     K.If: Interpreter.if_, K.Local: Interpreter.local, K.NewAcc: Interpreter.new_acc,
     K.Prefetch: Interpreter.prefetch, K.Point: Interpreter.point, K.Transpose: Interpreter.transpose,
+    K.Permute: Interpreter.permute,
 }  # fmt: skip
 
 

@@ -173,6 +173,16 @@ class Transpose:
 
 
 @dataclass(eq=False, slots=True)
+class Permute:
+    """Lane i of out = lane places[i] of value, or `fill` where that is -1."""
+
+    out: Expr
+    value: Expr
+    places: tuple[int, ...]
+    fill: Expr | None = None
+
+
+@dataclass(eq=False, slots=True)
 class NewAcc:
     """Start an accumulator at its identity (or `init`)."""
 
@@ -466,6 +476,12 @@ class Builder:
         outs = [E.leaf("t", v.dtype) for v in values]
         self.emit(Transpose(outs, values))
         return outs
+
+    def permute(self, value: Expr, places, fill=None) -> Expr:
+        """The lanes of value that `places` name, one for each, -1 for `fill`: inside `lanes(len(places))`."""
+        out = E.leaf("p", value.dtype)
+        self.emit(Permute(out, value, tuple(places), None if fill is None else E.wrap(fill, value.dtype)))
+        return out
 
     def local(self, count: int, dtype) -> PtrRef:
         """Scratch for `count` elements, private to the thread (64-byte aligned; keep it small)."""

@@ -118,6 +118,11 @@ class Writer:
         values = ", ".join(self.text(v) for v in s.values)
         self.put(f"{', '.join(self.name(out, str(out.attr)) for out in s.outs)} = lanes turned of ({values})")
 
+    def permute(self, s: K.Permute) -> None:
+        places = ", ".join("-" if p < 0 else str(p) for p in s.places)
+        fill = "" if s.fill is None else f", - {self.text(s.fill)}"
+        self.put(f"{self.name(s.out, str(s.out.attr))} = lanes ({places}) of {self.text(s.value)}{fill}")
+
     def loop(self, s: K.Loop) -> None:
         kind = "parallel vector" if s.kind == "parallel" and s.lanes else s.kind
         low = "begin" if s.lo is None else self.text(s.lo)
@@ -144,7 +149,7 @@ class Writer:
 STATEMENTS = {
     K.Load: Writer.load, K.Store: Writer.store, K.Define: Writer.define, K.Assign: Writer.assign, K.Read: Writer.read,
     K.NewAcc: Writer.new_acc, K.Update: Writer.update, K.Local: Writer.local, K.Loop: Writer.loop, K.While: Writer.while_,
-    K.If: Writer.if_, K.Prefetch: Writer.prefetch, K.Point: Writer.point, K.Transpose: Writer.transpose, Expr: Writer.stop,
+    K.If: Writer.if_, K.Prefetch: Writer.prefetch, K.Point: Writer.point, K.Transpose: Writer.transpose, K.Permute: Writer.permute, Expr: Writer.stop,
 }  # fmt: skip
 
 

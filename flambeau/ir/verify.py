@@ -223,6 +223,17 @@ class Verifier:
             self.value(value, out.dtype)
             self.define(out, out.dtype, True)
 
+    def permute(self, s: K.Permute) -> None:
+        n = len(s.places)
+        if self.lanes is None or self.lanes.kind != "lanes" or self.lanes.step != n:
+            self.fail(f"{n} lanes permuted, among other than as many")
+        if not all(-1 <= p < n for p in s.places) or -1 in s.places and s.fill is None:
+            self.fail(f"lanes {s.places} of {n}{'' if s.fill is not None else ' and nothing for the others'}")
+        self.value(s.value, s.out.dtype)
+        if s.fill is not None:
+            self.uniform(s.fill, s.out.dtype, "what fills lanes")
+        self.define(s.out, s.out.dtype, True)
+
     # variables ------------------------------------------------------------------------------------
     def new_var(self, s: K.Define) -> None:
         if s.var.lanes != (self.lanes is not None):
@@ -313,6 +324,7 @@ CHECKS: dict[type, Callable] = {
     K.Read: Verifier.read, K.Update: Verifier.update, K.Loop: Verifier.loop, K.While: Verifier.while_,
     K.If: Verifier.if_, K.Local: Verifier.local, K.NewAcc: Verifier.new_acc,
     K.Prefetch: Verifier.prefetch, K.Point: Verifier.point, K.Transpose: Verifier.transpose,
+    K.Permute: Verifier.permute,
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Scans along one dimension: cumsum, cumprod, cummax, cummin, logcumsumexp.
 
-The input is (outer, n, inner). inner = 1: each row is walked in order. Otherwise lanes run over inner.
+The input is (outer, n, inner). inner = 1: each row is walked in lanes that hold neighbours, long rows by pieces in parallel.
+Otherwise lanes run over inner.
 """
 
 from __future__ import annotations
@@ -33,26 +34,66 @@ def log_add(a, x):
 START = {"add": 0, "mul": 1, "logadd": -math.inf}
 
 
-TOGETHER = 4  # rows walked at once: one waits for its last sum while the others go on
+LANES = 8
+PIECE = 16384  # elements of a long row that a task walks
+LONG, FEW = 4 * PIECE, 8  # rows as long and as few as this are walked by pieces
+
+
+def running(k, v, how: str):
+    """(lane i: the combination of lanes 0 ... i of v; every lane: that of all), in log2(lanes) rounds."""
+    by = 1
+    while by < LANES:
+        before = k.permute(v, [max(i - by, -1) for i in range(LANES)], E.const(START[how], v.dtype))
+        v = STEPS[how](before, v)
+        by *= 2
+    return v, k.permute(v, [LANES - 1] * LANES)
 
 
 @kernel
-def scan_rows(k, y: Ptr, x: Ptr, n: Int, rows: Int, *, how: str, acc):
-    """y = the running combination of each contiguous row of x. The launch counts groups of rows."""
-    with k.parallel() as t:
-        def walk(first, count: int) -> None:
-            totals = [k.var(E.const(START[how], acc), acc) for _ in range(count)]
-            at = [(first + j) * n for j in range(count)]
-            with k.seq(n) as i:
-                for total, base in zip(totals, at, strict=True):
-                    total.set(STEPS[how](total.get(), E.cast(x[base + i], acc)))
-                    y[base + i] = total.get()
+def scan_rows(k, y: Ptr, x: Ptr, ends: Ptr, n: Int, pieces: Int, piece: Int, *, how: str, acc, many: bool):
+    """y = the running combination of each contiguous row of x. The launch counts (row, piece of it).
 
-        first = t * TOGETHER
-        with k.if_(first + TOGETHER <= rows):
-            walk(first, TOGETHER)
-        with k.else_(), k.seq(first, rows) as row:
-            walk(row, 1)
+    many: there are several pieces, and `ends` has the running combination up to the end of each.
+    """
+    with k.parallel() as t:
+        row = t // pieces if many else t
+        part = t - row * pieces if many else E.const(0, dt.int64)
+        lo = part * piece
+        hi = E.minimum(lo + piece, n)
+        whole = lo + (hi - lo) // LANES * LANES
+        source, out = x.at(row * n), y.at(row * n)
+        start = E.const(START[how], acc)
+        with k.lanes(LANES) as i:
+            carry = k.var(E.where(part > 0, ends[E.maximum(t - 1, 0)], start) if many else start, acc)
+            with k.seq(lo, whole, LANES) as at:
+                v, total = running(k, E.cast(source[at + i], acc), how)
+                out[at + i] = STEPS[how](carry.get(), v)
+                carry.set(STEPS[how](carry.get(), total))
+            with k.if_(whole < hi):
+                inside = i < hi - whole
+                v, _ = running(k, E.cast(source.load(whole + i, inside), acc), how)
+                out.store(whole + i, STEPS[how](carry.get(), v), inside)
+
+
+@kernel
+def piece_totals(k, totals: Ptr, x: Ptr, n: Int, pieces: Int, *, how: str):
+    """The combination of each piece of PIECE elements of the contiguous rows of x; the launch counts (row, piece)."""
+    acc = totals.dtype
+    with k.parallel() as t:
+        row = t // pieces
+        lo = (t - row * pieces) * PIECE
+        hi = E.minimum(lo + PIECE, n)
+        whole = lo + (hi - lo) // LANES * LANES
+        source = x.at(row * n)
+        with k.lanes(LANES) as i:
+            total = k.var(E.const(START[how], acc), acc)
+            with k.seq(lo, whole, LANES) as at:
+                total.set(STEPS[how](total.get(), E.cast(source[at + i], acc)))
+            with k.if_(whole < hi):
+                inside = i < hi - whole
+                rest = E.where(inside, E.cast(source.load(whole + i, inside), acc), E.const(START[how], acc))
+                total.set(STEPS[how](total.get(), rest))
+            totals.store(t + i, running(k, total.get(), how)[1], i < 1)
 
 
 @kernel
@@ -80,6 +121,9 @@ def follow(k, y, at, x, n, starts: list, step, largest: bool) -> None:
             best.set(E.where(better, v, b))
             where.set(E.where(better, i, where.get()))
             y[here], at[here] = best.get(), where.get()
+
+
+TOGETHER = 4  # rows walked at once: one waits for its last comparison while the others go on
 
 
 @kernel
@@ -137,9 +181,21 @@ def run(name: str, input, dim: int, dtype, how: str):
         k = scan_columns((d, x._dtype), how=how, acc=acc)
         k(outer * blocks, max(1, WORK // (n * WIDTH)), y._ptr, x._ptr, n, inner, blocks)
     else:
-        k = scan_rows((d, x._dtype), how=how, acc=acc)
-        k(-(-outer // TOGETHER), max(1, WORK // (n * TOGETHER)), y._ptr, x._ptr, n, outer)
+        many = n >= LONG and outer <= FEW
+        pieces = -(-n // PIECE) if many else 1
+        ends = along_pieces(x, n, outer, pieces, acc, how) if many else y
+        k = scan_rows((d, x._dtype, acc), how=how, acc=acc, many=many)
+        k(outer * pieces, max(1, WORK // n), y._ptr, x._ptr, ends._ptr, n, pieces, PIECE if many else n)
     return y
+
+
+def along_pieces(x, n: int, outer: int, pieces: int, acc, how: str):
+    """The running combination of each row up to the end of each of its pieces."""
+    totals, ends = hooks.empty((outer, pieces), acc), hooks.empty((outer, pieces), acc)
+    piece_totals((acc, x._dtype), how=how)(outer * pieces, 1, totals._ptr, x._ptr, n, pieces)
+    k = scan_rows((acc, acc, acc), how=how, acc=acc, many=False)
+    k(outer, max(1, WORK // pieces), ends._ptr, totals._ptr, ends._ptr, pieces, 1, pieces)
+    return ends
 
 
 def complex_scan(x, dim: int, how: str):

@@ -159,6 +159,25 @@ def test_squares_are_turned(n, dtype, rng):
 
 
 @kernel
+def moved(k, y: Ptr, x: Ptr, rest: Ptr):
+    with k.parallel() as i, k.lanes(8) as j:
+        v = x[i * 8 + j]
+        y[i * 8 + j] = k.permute(v, [-1, -1, 0, 1, 2, 3, 4, 5], rest[i]) + k.permute(v, [7] * 8)
+
+
+@pytest.mark.parametrize("dtype", [dt.float32, dt.float64, dt.int16], ids=str)
+def test_lanes_are_permuted(dtype, rng):
+    x, rest = rng.integers(0, 99, 24).astype(dtype.name), np.array([3, 5, 7], dtype.name)
+    rows = x.reshape(3, 8)
+    want = np.concatenate([np.repeat(rest[:, None], 2, 1), rows[:, :6]], 1) + rows[:, 7:]
+    y, z = np.zeros(24, x.dtype), np.zeros(24, x.dtype)
+    interpret.run(moved.trace((dtype,) * 3), 3, y, x, rest)
+    np.testing.assert_array_equal(y, want.ravel())
+    moved((dtype,) * 3)(3, 8, z.ctypes.data, x.ctypes.data, rest.ctypes.data)
+    np.testing.assert_array_equal(z, want.ravel())
+
+
+@kernel
 def histogram(k, y: Ptr, i: Ptr):
     with k.parallel(vector=True) as j:
         y.atomic_add(i[j], 1)

@@ -37,7 +37,7 @@ def turned(k, y: Ptr, x: Ptr, n: Int):
         here = k.pointer(x.at(row * 4))
         with k.lanes(2) as j:
             a, b = k.transpose([here[j], here[j + n]])
-            y[j] = a + b
+            y[j] = a + k.permute(b, [-1, 0], 2.5)
 
 
 def test_pointers_and_squares_turned():
@@ -48,7 +48,8 @@ def test_pointers_and_squares_turned():
         "            x2 = X2[v3]",
         "            x2_2 = X2[v3 + n]",
         "            t, t_2 = lanes turned of (x2, x2_2)",
-        "            Y[v3] = t + t_2",
+        "            p = lanes (-, 0) of t_2, - 2.5",
+        "            Y[v3] = t + p",
     ]
 
 

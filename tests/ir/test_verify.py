@@ -144,6 +144,15 @@ def transposed_in_more_lanes(p):
     rows(p).append(K.Loop("lanes", E.leaf("v", I64), E.const(0, I64), None, 4, inner, True))
 
 
+def permuted_alone(p):
+    rows(p).append(K.Permute(E.leaf("t", F32), E.const(0.0, F32), (0, 1)))
+
+
+def permuted_from_nowhere(p):
+    inner = [K.Permute(E.leaf("t", F32), E.const(0.0, F32), (0, -1))]
+    rows(p).append(K.Loop("lanes", E.leaf("v", I64), E.const(0, I64), None, 2, inner, True))
+
+
 def foreign_statement(p):
     rows(p).append("nop")
 
@@ -156,6 +165,7 @@ BROKEN = {
     unknown_atomic: "no atomic max", twice: "defined twice", no_step: "step is 0", odd_unroll: "power of two",
     foreign_statement: "no statement", foreign_pointer: "elsewhere is used outside",
     pointer_of_another_type: "in memory of", transposed_alone: "as many lanes", transposed_in_more_lanes: "as many lanes",
+    permuted_alone: "as many", permuted_from_nowhere: "nothing for the others",
 }  # fmt: skip
 
 
