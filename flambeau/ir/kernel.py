@@ -314,9 +314,10 @@ class PtrRef:
         store.atomic = "add"
         self.builder.emit(store)
 
-    def prefetch(self, i, level: int = 1, write: bool = False) -> None:
-        """Ask for p[i] to come to cache `level`; the address may lie outside."""
-        self.builder.emit(Prefetch(self.base, self._index(i), level, write))
+    def prefetch(self, i, level: int = 1, write: bool = False, lines: int = 1) -> None:
+        """Ask for p[i], and the cache lines after it, to come to cache `level`; the addresses may lie outside."""
+        for line in range(lines):
+            self.builder.emit(Prefetch(self.base, self._index(i + line * (64 // self.dtype.itemsize)), level, write))
 
     def _store(self, i, value) -> Store:
         index = self._index(i)

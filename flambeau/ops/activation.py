@@ -151,11 +151,11 @@ gelu.derivative(input=gelu_grad)
 
 @op(POINTWISE, **FUNCTIONAL, cost=4)
 def silu(input):
-    """input * sigmoid(input).
+    """input * sigmoid(input), as input / (1 + e^-input).
 
     Source:   torch.nn.functional.silu
     """
-    return input * E.sigmoid(input)
+    return input / (1 + E.exp(-input))
 
 
 def silu_grad(g, input):

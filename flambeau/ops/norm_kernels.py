@@ -33,6 +33,8 @@ def norm_rows(k, y: Ptr, mean: Ptr, rstd: Ptr, x: Ptr, w: Ptr, b: Ptr, n: Int, e
         with k.vector(n, unroll=4) as i:
             v = E.cast(row[i], d) - m
             square.update(v * v)
+            row.prefetch(n + i, lines=4)  # while there is work to do
+            out.prefetch(i, write=True, lines=4)
         s = 1 / E.sqrt(square.value / count + E.cast(eps, d))
         mean[r] = m
         rstd[r] = s

@@ -16,7 +16,7 @@ RANGES = {
     "tan": (np.tan, -50, 50, 1.5, 4), "asin": (np.arcsin, -1, 1, 1.5, 2), "acos": (np.arccos, -1, 1, 1.5, 2),
     "atan": (np.arctan, -50, 50, 1.5, 2), "sinh": (np.sinh, -80, 80, 1.5, 2), "cosh": (np.cosh, -80, 80, 1.5, 2),
     "tanh": (np.tanh, -10, 10, 1.5, 2), "asinh": (np.arcsinh, -1e4, 1e4, 1.5, 2), "acosh": (np.arccosh, 1, 1e4, 1.5, 2),
-    "atanh": (np.arctanh, -1, 1, 1.5, 3), "sigmoid": (sp.expit, -80, 80, 1.5, 2.5), "erf": (sp.erf, -5, 5, 1.5, 3),
+    "atanh": (np.arctanh, -1, 1, 1.5, 3), "sigmoid": (sp.expit, -80, 80, 2.5, 2.5), "erf": (sp.erf, -5, 5, 1.5, 3),
     "erfinv": (sp.erfinv, -1, 1, 1.5, 6), "rsqrt": (lambda x: 1 / np.sqrt(x), 1e-3, 1e6, 1.5, 2),
 }  # fmt: skip
 DTYPES = {"float32": np.float32, "float64": np.float64}

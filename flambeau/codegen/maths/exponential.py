@@ -114,10 +114,16 @@ def expm1(f: Format, x: Expr) -> Expr:
     return where(abs(x) < small, x, y)
 
 
-@expansion("sigmoid")
+@expansion("sigmoid", F32)
+def sigmoid32(f: Format, x: Expr) -> Expr:
+    """1 / (1 + e^-x), with PyTorch's rounding: 0 from where e^-x overflows."""
+    return 1 / (1 + exp32(f, -x))
+
+
+@expansion("sigmoid", F64)
 def sigmoid(f: Format, x: Expr) -> Expr:
     """1 / (1 + e^-x) = c / (c + c 2^n + c 2^n t), c so small that nothing overflows where the result is denormal."""
-    least, most, c = (-30.0, 104.0, 24) if f is F32 else (-50.0, 746.0, 54)
+    least, most, c = -50.0, 746.0, 54
     n, t = exp_parts(f, clamp(-x, least, most))
     s = bitcast((n << f.mantissa) + ((f.bias - c) << f.mantissa), f.dtype)
     whole = s + 2.0**-c
