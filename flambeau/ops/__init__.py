@@ -10,7 +10,7 @@ from flambeau.ops import record as _record
 
 FAMILIES = (
     "rounding", "arithmetic", "extremes", "binary_maths", "unary", "compare", "copying", "create", "view",
-    "slicing", "splitting", "complex_views", "reduce", "scan", "join", "scatter", "index", "masks", "sort", "statistics",
+    "slicing", "splitting", "complex_views", "reduce", "scan", "join", "arrange", "scatter", "index", "masks", "sort", "statistics",
     "softmax", "activation", "loss", "classification", "embedding", "norm", "pool", "matmul", "conv", "contract", "resize",
     "attention", "ctc", "recurrent", "predicates", "random_fill", "random", "random_counts", "gamma_random", "incomplete_gamma", "fourier", "windows",
     "linear_algebra",

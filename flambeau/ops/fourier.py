@@ -93,7 +93,8 @@ def half(x, dim: int):
 
 def whole(x, dim: int, n: int, dims: tuple):
     """The Hermitian spectrum of n elements that a half describes."""
-    from flambeau.ops.join import cat, flip
+    from flambeau.ops.arrange import flip
+    from flambeau.ops.join import cat
 
     x = resized(x, [n // 2 + 1], [dim])
     rest = n - x._shape[dim]

@@ -252,7 +252,8 @@ def prod_grad(g, input, result, dims, keepdim):
     lead = moved._shape[: len(x._shape) - len(dims)]
     flat = moved.reshape(*lead, -1)
     ones = flat.new_ones((*lead, 1))
-    from flambeau.ops.join import cat, flip
+    from flambeau.ops.arrange import flip
+    from flambeau.ops.join import cat
 
     before = cat([ones, flat.narrow(-1, 0, flat._shape[-1] - 1)], -1).cumprod(-1)
     back = flip(flat, (-1,))
