@@ -236,7 +236,7 @@ def index_changed(name: str, input, dim, index, source, how: str, out=None):
         )
     if count == 0 or source._numel == 0:
         return out
-    source = (source.reshape(1) if not source._shape else source).movedim(dim, 0).contiguous()
+    source = (source.movedim(dim, 0) if dim else source.reshape(1) if not source._shape else source).contiguous()
     inner = [d for d in range(len(shape)) if d != dim]
     put_offsets(out, off, tuple(shape[d] for d in inner), tuple(strides[d] for d in inner), source, how)
     return out
