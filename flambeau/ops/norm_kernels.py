@@ -6,6 +6,7 @@ loses nothing.
 
 from __future__ import annotations
 
+from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Float, Int, Ptr, kernel
 from flambeau.ops.unary import rsqrt
@@ -22,6 +23,7 @@ def norm_rows(k, y: Ptr, mean: Ptr, rstd: Ptr, x: Ptr, w: Ptr, b: Ptr, n: Int, e
     d = mean.dtype
     with k.parallel() as r:
         row, out = x.at(r * n), y.at(r * n)
+        short = E.where(n <= 4096, E.const(1, dt.int64), 0)  # the result's row fits the first-level cache beside the input's
         count = E.cast(n, d)
         m = E.const(0, d)
         if centred:
@@ -33,8 +35,8 @@ def norm_rows(k, y: Ptr, mean: Ptr, rstd: Ptr, x: Ptr, w: Ptr, b: Ptr, n: Int, e
         with k.vector(n, unroll=4) as i:
             v = E.cast(row[i], d) - m
             square.update(v * v)
-            row.prefetch(n + i, lines=4)  # while there is work to do
-            out.prefetch(i, write=True, lines=4)
+            row.prefetch(n + i, level=2, lines=4)  # the next row, while there is work to do
+            out.prefetch(i * short, write=True, lines=4)
         s = 1 / E.sqrt(square.value / count + E.cast(eps, d))
         mean[r] = m
         rstd[r] = s
