@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from flambeau.core import dtypes as dt
-from flambeau.ir import expr as E
-from flambeau.ir.kernel import Int, Ptr, kernel
 from flambeau.ops.index import put_rows
-from flambeau.ops.index_kernels import Flag
+from flambeau.ops.index_kernels import Flag, take_table
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op, state
 
 F = {"function": False, "method": False, "functional": True}
 HIDDEN = {"function": False, "method": False}
 WORK = 8192
-
-
-@kernel
-def table_take(k, y: Ptr, w: Ptr, index: Ptr, bad: Ptr, rows: Int, width: Int, s0: Int, s1: Int, *, unit: bool):
-    """y[r] = w[index[r]], rows of `width`; an index outside the table is flagged."""
-    with k.parallel() as r:
-        i = E.cast(index[r], dt.int64)
-        inside = (i >= 0) & (i < rows)
-        with k.if_(~inside):
-            bad[0] = i
-        src, out = w.at(E.where(inside, i, E.const(0, dt.int64)) * s0), y.at(r * width)
-        with k.vector(width) as j:
-            out[j] = src[j if unit else j * s1]
 
 
 @op(KERNEL, **HIDDEN, node="EmbeddingBackward0")
@@ -39,7 +24,7 @@ def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq, sparse=Fals
     index, flag = indices.contiguous(), Flag()
     out = hooks.empty((*indices._shape, width), weight._dtype)
     if rows:
-        k = table_take((weight._dtype, weight._dtype, index._dtype, dt.int64), unit=weight._strides[1] == 1)
+        k = take_table((weight._dtype, weight._dtype, index._dtype, dt.int64), unit=weight._strides[1] == 1, wrap=False)
         k(index._numel, max(1, WORK // max(1, width)), out._ptr, weight._ptr, index._ptr, flag.ptr, rows, width,
           *weight._strides)  # fmt: skip
     elif index._numel:

@@ -20,13 +20,26 @@ from flambeau.runtime.threads import get_num_threads
 
 def take_blocks(out, x, indices, sizes, strides, inner_shape, inner_strides, name: str, **how) -> None:
     """out[j..., inner...] = the inner block of x at the offset that contiguous index tensors of one shape name."""
-    if math.prod(inner_shape) == 1:
+    n = math.prod(inner_shape)
+    if n == 1:
         find_positions(out, x, indices, sizes, strides, name, **how)
+        return
+    if len(indices) == 1 and out._numel and sizes[0] and S.is_contiguous(inner_shape, inner_strides):
+        take_from_table(out, x, *indices, *sizes, *strides, n, name, **how)
         return
     off = hooks.empty(indices[0]._shape, dt.int64)
     find_positions(off, None, indices, sizes, strides, name, **how)
     if out._numel:
         move_offsets(out, x, off, inner_shape, inner_strides, "take")
+
+
+def take_from_table(out, x, index, size: int, step: int, n: int, name: str, *, wrap: bool = True, dims=(0,), error=None) -> None:
+    """out[j] = the n elements of x from index[j] * step on; see `find_positions`."""
+    flag = N.Flag()
+    k = N.take_table((x._dtype, x._dtype, index._dtype, dt.int64), unit=True, wrap=wrap)
+    k(index._numel, max(1, WORK // n), out._ptr, x._ptr, index._ptr, flag.ptr, size, n, step, 1)
+    if flag.cell.value != N.Flag.NONE:
+        raise (error or out_of_bounds(name))(flag.cell.value, dims[0], size)
 
 
 def put_offsets(x, off, inner_shape, inner_strides, values, how: str) -> None:
@@ -107,6 +120,7 @@ def find_positions(y, x, indices, sizes, strides, name: str, *, wrap: bool = Tru
     if not n:
         return
     flag = N.Flag()
+    x = None if 0 in sizes else x  # nothing is there, not even for an index that is refused
     k = N.positions((y._dtype, *[i._dtype for i in indices]), wrap=wrap, take=x is not None)
     source = y._ptr if x is None else x._ptr
     k(-(-n // N.BLOCK), 4, y._ptr, source, *[i._ptr for i in indices], flag.ptr, n, *sizes, *strides)

@@ -190,6 +190,19 @@ def _put_rows(k, ptr, ints, dtypes, *, dims: int, put: str, unit: bool):
 
 
 @kernel
+def take_table(k, y: Ptr, x: Ptr, index: Ptr, flag: Ptr, size: Int, n: Int, step: Int, inner: Int, *, unit: bool, wrap: bool):
+    """Row r of y = row index[r] of x, n elements each; an index outside is flagged and gives row 0."""
+    with k.parallel() as r:
+        i = E.cast(index[r], dt.int64)
+        safe, bad = checked(k, i, size, flag, wrap)
+        with k.if_(bad):
+            flag[0] = i
+        row, source = y.at(r * n), x.at(safe * step)
+        with k.vector(n, unroll=4 if unit else 1) as j:
+            row[j] = source[j if unit else j * inner]
+
+
+@kernel
 def put_elements(k, x: Ptr, y: Ptr, off: Ptr, n: Int, *, put: str):
     """x[off[j]] (put)= y[j], in order."""
     with k.parallel() as _, k.seq(n) as j:

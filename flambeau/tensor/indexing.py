@@ -242,7 +242,7 @@ def index_tensors(input, dims, indices):
     block = tuple([shape[d] for d in inner])
     out = hooks.empty((*indices[0]._shape, *block), input._dtype)
     I.take_blocks(out, input, indices, [shape[d] for d in dims], [strides[d] for d in dims], block,
-                  [strides[d] for d in inner], "index", dims=dims)  # fmt: skip
+                  tuple([strides[d] for d in inner]), "index", dims=dims)  # fmt: skip
     k = len(indices[0]._shape)
     if at and k:
         order = [*range(k, k + at), *range(k), *range(k + at, len(out._shape))]
