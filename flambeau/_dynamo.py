@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 
 from flambeau.compiler import (
@@ -53,3 +54,6 @@ def mark_static(t, index=None) -> None:
 
 def mark_static_address(t, guard: bool = True) -> None:
     """Nothing: addresses are looked up at every call."""
+
+
+eval_frame = sys.modules[f"{__name__}.eval_frame"] = sys.modules[__name__]  # where PyTorch has OptimizedModule

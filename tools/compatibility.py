@@ -32,6 +32,7 @@ DIFFERENCES = {
     "jit": "script and trace return the function itself: nothing is compiled ahead",
     "compile": "returns the function itself",
     "_dynamo": "nothing is compiled: settings are kept, marks do nothing",
+    "onnx": "nothing is exported",
     "profiler": "only record_function: ranges can be named, nothing records them",
     "Tensor.record_stream": "raises: tensors of the CPU belong to no stream",
     "distributed": "one process; what needs several raises",

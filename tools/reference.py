@@ -36,7 +36,7 @@ SECTIONS = {
     ],
     "Images": ["vision.transforms", "vision.transforms.v2", "vision.transforms.functional", "vision.datasets", "vision.models", "vision.utils"],
     "Saving and the rest": [
-        "serialization", "hub", "testing", "utils", "utils.hooks", "utils.dlpack", "utils.model_zoo", "multiprocessing", "compiler", "jit", "profiler",
+        "serialization", "hub", "testing", "utils", "utils.hooks", "utils.dlpack", "utils.model_zoo", "multiprocessing", "compiler", "jit", "onnx", "profiler",
         "distributed", "backends", "accelerator", "cpu", "cuda", "mps", "xpu", "version", "torch_version",
     ],
 }  # fmt: skip

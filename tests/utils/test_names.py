@@ -23,6 +23,11 @@ def test_flattened_tensors_and_back():
 def test_nothing_to_compile():
     model = torch.nn.Linear(1, 1)
     assert torch.compile(model) is model and not isinstance(model, _dynamo.OptimizedModule) and not torch._dynamo.is_compiling()
+    from flambeau._dynamo.eval_frame import OptimizedModule
+
+    assert OptimizedModule is _dynamo.OptimizedModule and not torch.onnx.is_in_onnx_export()
+    with pytest.raises(AttributeError, match="not exported"):
+        torch.onnx.export  # noqa: B018
     _dynamo.config.suppress_errors = True
     _dynamo.reset()
     assert _dynamo.optimize("eager")(len) is len and torch.compiler.list_backends() == []
