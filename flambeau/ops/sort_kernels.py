@@ -38,6 +38,12 @@ def order_key(v, descending: bool):
     return ~key if descending else key
 
 
+def number_of(key, d, descending: bool):
+    """The integer of dtype d whose `order_key` this is."""
+    key = ~key if descending else key
+    return E.bitcast(key ^ E.const(1 << (8 * d.itemsize - 1), key.dtype), d) if d.is_signed else key
+
+
 @kernel
 def radix_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, at: Ptr, room: Int, n: Int, *, descending: bool):
     """Stable sort of contiguous rows of n. keys, at (int64): scratch of 2 n elements, `room` apart, per worker."""
@@ -50,7 +56,10 @@ def radix_rows(k, values: Ptr, indices: Ptr, x: Ptr, keys: Ptr, at: Ptr, room: I
         sorted_ = radix_passes(k, ks, order, count, n, n)
         with k.seq(n) as i:
             source = order[sorted_ + i]
-            values[r * n + i] = row[source]
+            if row.dtype.kind in "iu":  # the key tells the number
+                values[r * n + i] = number_of(ks[sorted_ + i], row.dtype, descending)
+            else:
+                values[r * n + i] = row[source]
             indices[r * n + i] = source
 
 
