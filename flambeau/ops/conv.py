@@ -169,13 +169,18 @@ def convolution_input_grad(grad, weight, input_shape, stride, padding, dilation,
     if plain(like._shape, grad, weight) and weight._dense and not is_pointwise(s) and not direct.has_gaps(s):
         plan = planned("grad_input", s, grad._dtype, grad._strides, None, False, get_num_threads())
         return plan.call(hooks.dense(like._shape, grad._dtype), 2)
+    return gradient_by(grad_input, input_shape, s)
 
-    def call(grad, weight):
-        out = hooks.empty(input_shape, grad._dtype)
-        if out._numel == 0 or grad._numel == 0 or weight._numel == 0:
+
+def gradient_by(fn, shape, s):
+    """call(grad, other) -> what fn makes of them, in a tensor of that shape; zeros where there is nothing to add."""
+
+    def call(grad, other):
+        out = hooks.empty(shape, grad._dtype)
+        if out._numel == 0 or grad._numel == 0 or other._numel == 0:
             out.zero_()
             return out
-        return computed(lambda ts, y: grad_input(ts, s, y), [grad, weight], out)
+        return computed(lambda ts, y: fn(ts, s, y), [grad, other], out)
 
     return call
 
@@ -205,15 +210,7 @@ def convolution_weight_grad(grad, input, weight_shape, stride, padding, dilation
     if plain(tuple(weight_shape), grad, input) and direct.weight_images(s, input._dtype) >= s.n:
         plan = planned("grad_weight", s, input._dtype, grad._strides, input._strides, False, get_num_threads())
         return plan.call(hooks.dense(tuple(weight_shape), grad._dtype), 2)
-
-    def call(grad, input):
-        out = hooks.empty(weight_shape, grad._dtype)
-        if out._numel == 0 or grad._numel == 0 or input._numel == 0:
-            out.zero_()
-            return out
-        return computed(lambda ts, y: grad_weight(ts, s, y), [grad, input], out)
-
-    return call
+    return gradient_by(grad_weight, weight_shape, s)
 
 
 @convolution_weight_grad.vjp("grad", "input")
