@@ -109,7 +109,9 @@ _typed: dict = {}
 def typed(dtype) -> type:
     """The TypedStorage class of a dtype."""
     if dtype not in _typed:
-        _typed[dtype] = type("TypedStorage", (TypedStorage,), {"__slots__": (), "_dtype": dtype, "__module__": __name__})
+        _typed[dtype] = type("TypedStorage", (TypedStorage,), {
+            "__slots__": (), "_dtype": dtype, "__module__": __name__, "__doc__": f"A storage's elements as {dtype} numbers.",
+        })  # fmt: skip
     return _typed[dtype]
 
 
