@@ -84,10 +84,28 @@ def by_geometry(plan: Callable) -> Callable:
     return call
 
 
-def dispatcher(op: Op, slow: Callable) -> Callable:
-    """call(*args) of such an op; slow(*args) is the way of all KERNEL ops."""
+class Lying:
+    """Something of this shape (and strides): what plans read of a tensor that does not exist yet."""
 
-    return quickened(op, op.fn.known, slow)
+    def __init__(self, shape, strides=()):
+        self._shape, self._strides = tuple(shape), strides
+
+
+def given(args: tuple) -> tuple:
+    """Which of the arguments are there. A call that is kept holds on to this, never to the tensors themselves.
+
+    Errors: TypeError for what is neither a tensor nor None.
+    """
+    for i, a in enumerate(args):
+        if a is not None and not isinstance(a, hooks.Tensor):
+            raise TypeError(f"argument {i + 1} must be a tensor or None, got {type(a).__name__}")
+    return tuple([a is not None for a in args])
+
+
+def unpacked(tensors: tuple, there: tuple) -> list:
+    """The tensors of a call again, with None where an argument was not there."""
+    rest = iter(tensors)
+    return [next(rest) if known else None for known in there]
 
 
 def quickened(op: Op, known: dict, slow: Callable) -> Callable:

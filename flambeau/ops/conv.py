@@ -13,7 +13,7 @@ from flambeau.core import dtypes as dt
 from flambeau.ops import conv_direct as direct
 from flambeau.ops import conv_planar as planar
 from flambeau.ops import gemm, winograd
-from flambeau.ops.by_geometry import by_geometry
+from flambeau.ops.by_geometry import Lying, by_geometry
 from flambeau.ops.conv_plan import BIAS, FIRST, OUT, SECOND, Address, Operand, Plan
 from flambeau.ops.conv_shape import Shape, check_types, per_dim, shape_of
 from flambeau.ops.matmul import product_steps
@@ -164,7 +164,7 @@ def _(g, input, weight, bias_shape, stride, padding, dilation, groups, needs):
 @by_geometry
 def convolution_input_grad(grad, weight, input_shape, stride, padding, dilation, groups):
     """The gradient of a convolution's input (also the transposed convolution)."""
-    like = Like(input_shape)
+    like = Lying(input_shape)
     s = shape_of("conv", like, weight, None, stride, padding, dilation, groups)
     if plain(like._shape, grad, weight) and weight._dense and not is_pointwise(s) and not direct.has_gaps(s):
         plan = planned("grad_input", s, grad._dtype, grad._strides, None, False, get_num_threads())
@@ -185,13 +185,6 @@ def gradient_by(fn, shape, s):
     return call
 
 
-class Like:
-    """Something with a shape."""
-
-    def __init__(self, shape):
-        self._shape = tuple(shape)
-
-
 @convolution_input_grad.vjp("grad", "weight")
 def _(g, grad, weight, stride, padding, dilation, groups, needs):
     gg = gw = None
@@ -206,7 +199,7 @@ def _(g, grad, weight, stride, padding, dilation, groups, needs):
 @by_geometry
 def convolution_weight_grad(grad, input, weight_shape, stride, padding, dilation, groups):
     """The gradient of a convolution's weight."""
-    s = shape_of("conv", input, Like(weight_shape), None, stride, padding, dilation, groups)
+    s = shape_of("conv", input, Lying(weight_shape), None, stride, padding, dilation, groups)
     if plain(tuple(weight_shape), grad, input) and direct.weight_images(s, input._dtype) >= s.n:
         plan = planned("grad_weight", s, input._dtype, grad._strides, input._strides, False, get_num_threads())
         return plan.call(hooks.dense(tuple(weight_shape), grad._dtype), 2)

@@ -8,7 +8,7 @@ from flambeau.codegen.target import l2_bytes
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ops import norm_kernels as K
-from flambeau.ops.by_geometry import by_geometry
+from flambeau.ops.by_geometry import Lying, by_geometry, given, unpacked
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 from flambeau.runtime import calls
 from flambeau.runtime.threads import get_num_threads
@@ -238,7 +238,8 @@ def batch_norm_stats(input, weight, bias, mean, var, training, eps):
     """(y, rstd): normalised by the batch's statistics (training) or the given ones."""
     d, affine = stat_dtype(input._dtype), [t for t in (weight, bias) if t is not None]
     if planes(input) is None or not input._numel or any(t._dtype is not d or not t._dense for t in (*affine, mean, var)):
-        return lambda *tensors: batch_norm_steps(*unpacked(tensors, weight, bias), eps)
+        there = given((input, weight, bias, mean, var))
+        return lambda *tensors: batch_norm_steps(*unpacked(tensors, there), eps)
     n, c, length, xs = planes(input)
     strides = input._strides if S.is_dense(tuple(input._shape), input._strides) else S.contiguous_strides(input._shape)
     y = hooks.geometry(input._shape, strides, input._dtype)
@@ -255,19 +256,6 @@ def batch_norm_stats(input, weight, bias, mean, var, training, eps):
         (apply, n * c, max(1, WORK // length), (out, calls.operand(0), scale, shift, c, length, *xs, *ys)),
     ]
     return calls.bind((y, hooks.dense((c,), d)), k + 2, 0, launches, (c * d.itemsize,) * 2)
-
-
-class Lying:
-    """Something that lies in memory like this."""
-
-    def __init__(self, shape, strides):
-        self._shape, self._strides = shape, strides
-
-
-def unpacked(tensors, weight, bias):
-    """(input, weight or None, bias or None, mean, var) of those among them that are tensors."""
-    x, *rest = tensors
-    return x, None if weight is None else rest.pop(0), None if bias is None else rest.pop(0), *rest
 
 
 def batch_norm_steps(input, weight, bias, mean, var, eps):

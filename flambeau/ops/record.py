@@ -263,33 +263,43 @@ def kernel_dispatcher(op: Op) -> Callable:
         except SparseOperand:
             return hooks.sparse_form(op, args, kwargs)
 
+    def named(args, kwargs, out):
+        if not (state.grad and requires_grad(op, args, kwargs)):
+            return fn(*args, **kwargs)
+        if out is not None:
+            raise RuntimeError(
+                f"{op.name}(): functions with out=... arguments don't support automatic differentiation, "
+                "but one of the arguments requires grad."
+            )
+        values = op.bind(args, kwargs)
+        state.grad = False
+        try:
+            result = fn(*args, **kwargs)
+        finally:
+            state.grad = True
+        return hooks.record(op, result, values)
+
+    general = with_names(op, named)
+    if hasattr(fn, "known"):
+        from flambeau.ops import by_geometry
+
+        return by_geometry.quickened(op, fn.known, call)
+    return call
+
+
+def with_names(op: Op, body: Callable) -> Callable:
+    """general(args, kwargs): body(args, kwargs, out) under PyTorch's spellings, its result put into out= where that is given."""
+
     def general(args, kwargs):
         out = kwargs.pop("out", None)
         kwargs = respell(op, kwargs)
         try:
-            if state.grad and requires_grad(op, args, kwargs):
-                if out is not None:
-                    raise RuntimeError(
-                        f"{op.name}(): functions with out=... arguments don't support automatic differentiation, "
-                        "but one of the arguments requires grad."
-                    )
-                values = op.bind(args, kwargs)
-                state.grad = False
-                try:
-                    result = fn(*args, **kwargs)
-                finally:
-                    state.grad = True
-                return hooks.record(op, result, values)
-            result = fn(*args, **kwargs)
+            result = body(args, kwargs, out)
         except SparseOperand:
             result = hooks.sparse_form(op, args, kwargs)
         return result if out is None else write_out(op, result, out)
 
-    if hasattr(fn, "known"):
-        from flambeau.ops import by_geometry
-
-        return by_geometry.dispatcher(op, call)
-    return call
+    return general
 
 
 def composite_dispatcher(op: Op) -> Callable:
@@ -306,15 +316,7 @@ def composite_dispatcher(op: Op) -> Callable:
         except SparseOperand:
             return hooks.sparse_form(op, args, kwargs)
 
-    def general(args, kwargs):
-        out = kwargs.pop("out", None)
-        kwargs = respell(op, kwargs)
-        try:
-            result = fn(*args, **kwargs)
-        except SparseOperand:
-            result = hooks.sparse_form(op, args, kwargs)
-        return result if out is None else write_out(op, result, out)
-
+    general = with_names(op, lambda args, kwargs, out: fn(*args, **kwargs))
     return call
 
 

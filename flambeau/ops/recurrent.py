@@ -14,7 +14,7 @@ from flambeau.core import dtypes as dt
 from flambeau.ir.kernel import compute_dtype
 from flambeau.ops import gemm
 from flambeau.ops import recurrent_kernels as K
-from flambeau.ops.by_geometry import by_geometry
+from flambeau.ops.by_geometry import by_geometry, given, unpacked
 from flambeau.ops.copying import dense_copy
 from flambeau.ops.create import zeroed
 from flambeau.ops.join import cat, stack
@@ -77,6 +77,10 @@ class Room:
     tasks: int
     grain: int
 
+    def ahead(self, gates: int) -> int:
+        """Elements of a thread's scratch on the way forward: the state, what its products give, h before a projection."""
+        return self.block * (self.wide + max(gates * self.padded, self.wide) + self.padded)
+
 
 def room_of(mode: str, w_hh, batch: int, steps: int, tile) -> Room:
     """Rows of the batch in as many blocks of whole register tiles as there are threads."""
@@ -109,18 +113,13 @@ def rnn_layer(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse, bet
     sizes: sequences of each step; between: rows from one sequence's to the next one's, 1 or (all as long) their length.
     """
     check_layer(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes)
-    given = (x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0)
-    tensors = [t for t in given if t is not None]
+    args = (x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0)
+    tensors = [t for t in args if t is not None]
     plain = x._dtype in (dt.float32, dt.float64) and all(t._dense and t._numel for t in tensors)
     if plain and mode == "LSTM" and w_hr is None and (b_ih is None) == (b_hh is None):
         return lstm_call(x, w_ih, w_hh, h0, sizes, reverse, between, b_ih is not None)
-    return lambda *tensors: layer_steps(*unpacked(tensors, given), mode, sizes, reverse, between)
-
-
-def unpacked(tensors: tuple, like: tuple) -> list:
-    """The tensors again with None where `like` has None."""
-    rest = iter(tensors)
-    return [None if t is None else next(rest) for t in like]
+    there = given(args)
+    return lambda *tensors: layer_steps(*unpacked(tensors, there), mode, sizes, reverse, between)
 
 
 def lstm_call(x, w_ih, w_hh, h0, sizes: tuple, reverse: bool, between: int, biased: bool):
@@ -133,7 +132,7 @@ def lstm_call(x, w_ih, w_hh, h0, sizes: tuple, reverse: bool, between: int, bias
     shapes = ((total, width), (batch, width), (batch, n), (total, rows), (0, 1), (total, width), (total, n), (0, 1))
     y, h, c, g, gh, hp, cp, full = map(calls.out, range(8))
     bias, panels, work = map(calls.room, range(3))
-    scratch = per_thread(size.block * (size.wide + max(4 * size.padded, size.wide) + size.padded), d)
+    scratch = per_thread(size.ahead(4), d)
     rooms = (rows * d.itemsize, 4 * size.padded * width * d.itemsize, scratch * get_num_threads() * d.itemsize)
     copy, grain = dense_copy(d, d)
     launches = [(copy, batch * width, grain, (h, h_at)), (copy, batch * n, grain, (c, c_at))]
@@ -181,7 +180,7 @@ def layer_steps(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse, b
     w = packed_weights(w_hh, gates, True, tile)
     wr = packed_weights(w_hr, 1, True, tile) if w_hr is not None else w
     state_bias = b_hh.contiguous() if gru and b_hh is not None else None
-    scratch = per_thread(size.block * (size.wide + max(gates * size.padded, size.wide) + size.padded), acc)
+    scratch = per_thread(size.ahead(gates), acc)
     room = memory.allocate(scratch * get_num_threads() * acc.itemsize)
     k = K.walk((d,) * 8 + (acc, acc, d, dt.int64, dt.int64, acc), mode=mode, projected=w_hr is not None,
                biased=state_bias is not None, tile=tile)  # fmt: skip

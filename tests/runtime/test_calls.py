@@ -302,3 +302,22 @@ def test_classes_and_history():
     assert not hooks.recording() or (w @ a).requires_grad
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         a @ torch.ones(2, 2)
+
+
+def test_a_kept_call_holds_no_tensor():
+    """GRU layers and batch norm of what does not lie densely are kept as Python functions."""
+    import gc
+    import weakref
+
+    import flambeau as torch
+    import flambeau.nn.functional as F
+
+    gru = torch.nn.GRU(3, 4)
+    x, w = torch.randn(5, 7, 3), torch.randn(16)[::2]
+    y = torch.randn(6, 8, 2, 2)
+    gru(x)
+    F.batch_norm(y, torch.zeros(8), torch.ones(8), w, None, True)
+    seen = [weakref.ref(t._storage) for t in (x, w, y)]
+    del x, w, y
+    gc.collect()
+    assert [ref() for ref in seen] == [None, None, None]
