@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import warnings
 
 from flambeau.core import dtypes as dt
 
 
-class autocast:  # noqa: N801 - PyTorch's name
+class autocast(contextlib.ContextDecorator):  # noqa: N801 - PyTorch's name
     """Lower precision inside a block. Without CUDA it is disabled with a warning; for the CPU it is not implemented.
 
     Source:   torch.amp.autocast
@@ -33,14 +33,6 @@ class autocast:  # noqa: N801 - PyTorch's name
 
     def __exit__(self, *exc):
         return False
-
-    def __call__(self, fn):
-        @functools.wraps(fn)
-        def wrapped(*args, **kwargs):
-            with self:
-                return fn(*args, **kwargs)
-
-        return wrapped
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:

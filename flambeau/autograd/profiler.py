@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 
 
-class record_function:  # noqa: N801 - PyTorch's name
+class record_function(contextlib.ContextDecorator):  # noqa: N801 - PyTorch's name
     """A named range: a context manager or decorator. Without a profiler, as here, it does nothing.
 
     Source:   torch.autograd.profiler.record_function
@@ -19,14 +19,6 @@ class record_function:  # noqa: N801 - PyTorch's name
 
     def __exit__(self, *exc) -> None:
         pass
-
-    def __call__(self, fn):
-        @functools.wraps(fn)
-        def wrapped(*args, **kwargs):
-            with self:
-                return fn(*args, **kwargs)
-
-        return wrapped
 
 
 def __getattr__(name: str):

@@ -550,26 +550,13 @@ class Emitter(Memory):
         none = self.splat(literal(self.acc_identity(acc), acc.dtype), t, width)
         self.do(f"store {self.vtype(t, width)} {none}, ptr {slot}")
 
-    def halve(self, acc: K.Acc, text: str, width: int) -> str:
-        t, h = llvm_type(acc.dtype), width // 2
-        low = ", ".join(f"i32 {i}" for i in range(h))
-        high = ", ".join(f"i32 {i + h}" for i in range(h))
-        v = f"<{width} x {t}>"
-        a = self.op(f"shufflevector {v} {text}, {v} poison, <{h} x i32> <{low}>")
-        b = self.op(f"shufflevector {v} {text}, {v} poison, <{h} x i32> <{high}>")
-        if h == 1:
-            a = self.op(f"extractelement <1 x {t}> {a}, i64 0")
-            b = self.op(f"extractelement <1 x {t}> {b}, i64 0")
-        return self.combine(acc, h, a, b)
-
     def narrow(self, acc: K.Acc, width: int, to: int) -> None:
         t = llvm_type(acc.dtype)
-        text = self.op(f"load <{width} x {t}>, ptr {self.lane_accs[acc]}")
+        rows = [self.op(f"load <{width} x {t}>, ptr {self.lane_accs[acc]}")]
         while width > to:
-            text = self.halve(acc, text, width)
-            width //= 2
+            rows, width = self.halved(acc, rows, width, width)
         slot = self.lane_accs[acc] = self.slot(t, to)
-        self.do(f"store {self.vtype(t, to)} {text}, ptr {slot}")
+        self.do(f"store {self.vtype(t, to)} {rows[0]}, ptr {slot}")
 
     def finish_lanes(self, accs, width: int) -> None:
         """Fold the lanes of accumulators by halves, those of one kind side by side: n of them in little more than one's time."""
@@ -585,26 +572,27 @@ class Emitter(Memory):
                 self.do(f"store {t} {self.combine(acc, 1, old, text)}, ptr {slot}")
 
     def totals(self, like: K.Acc, rows: list[str], n: int) -> list[str]:
-        """The total of each row of n lanes, lanes i and i + h added for h = n / 2, n / 4, ... 1.
-
-        While there are several rows, two become one at each step: every row then has segments of h lanes.
-        """
+        """The total of each row of n lanes, lanes i and i + h added for h = n / 2, n / 4, ... 1."""
         count, t, size = len(rows), llvm_type(like.dtype), n
         while size > 1:
-            several, h = len(rows) > 1, size // 2
-            v, m = f"<{n} x {t}>", n if several else n // 2
-            low, high = (self.lane_list(at + i for at in range(first, 2 * m, size) for i in range(h)) for first in (0, h))
-            pairs = itertools.zip_longest(rows[::2], rows[1::2], fillvalue="poison")
-            rows = []
-            for pair in pairs:
-                halves = [self.op(f"shufflevector {v} {pair[0]}, {v} {pair[1]}, <{m} x i32> {lanes}") for lanes in (low, high)]
-                if m == 1:
-                    halves = [self.op(f"extractelement <1 x {t}> {half}, i64 0") for half in halves]
-                rows.append(self.combine(like, m, *halves))
-            n, size = m, h
+            rows, n = self.halved(like, rows, n, size)
+            size //= 2
         if n == 1:
             return rows
         return [self.op(f"extractelement <{n} x {t}> {rows[i // n]}, i64 {i % n}") for i in range(count)]
+
+    def halved(self, like: K.Acc, rows: list[str], n: int, size: int) -> tuple[list[str], int]:
+        """(rows, their lanes) with the halves of each segment of `size` lanes added: of several rows, two become one."""
+        t, h = llvm_type(like.dtype), size // 2
+        v, m = f"<{n} x {t}>", n if len(rows) > 1 else n // 2
+        low, high = (self.lane_list(at + i for at in range(first, 2 * m, size) for i in range(h)) for first in (0, h))
+        out = []
+        for pair in itertools.zip_longest(rows[::2], rows[1::2], fillvalue="poison"):
+            halves = [self.op(f"shufflevector {v} {pair[0]}, {v} {pair[1]}, <{m} x i32> {lanes}") for lanes in (low, high)]
+            if m == 1:
+                halves = [self.op(f"extractelement <1 x {t}> {half}, i64 0") for half in halves]
+            out.append(self.combine(like, m, *halves))
+        return out, m
 
     @staticmethod
     def lane_list(lanes) -> str:

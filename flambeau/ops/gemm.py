@@ -19,7 +19,7 @@ from typing import NamedTuple
 from flambeau.codegen.target import host, l2_bytes
 from flambeau.ops import gemm_kernels as K
 from flambeau.ops.gemm_kernels import Tile, accumulator
-from flambeau.ops.tiles import per_thread
+from flambeau.ops.tiles import per_thread, rounded
 from flambeau.runtime import memory
 from flambeau.runtime.threads import get_num_threads
 
@@ -66,7 +66,7 @@ def tile_for(acc) -> Tile:
     target = host()
     lanes = max(1, target.vector_bytes // acc.itemsize)
     mr, nr = 6 if target.vector_bytes == 32 else 12, 2 * lanes  # AVX-512 and NEON have 32 registers, AVX2 16
-    deep = up(NEAR // (12 * acc.itemsize + 128) - 15, 16)  # of the largest tile, so that all processors add in one order
+    deep = rounded(NEAR // (12 * acc.itemsize + 128) - 15, 16)  # of the largest tile, so that all processors add in one order
     return Tile(mr, nr, deep, lanes, target.masks)
 
 
@@ -169,7 +169,7 @@ def plan_dots(g: Layout, dtypes, words, threads, shape) -> Plan:
     """Columns of C in narrow tiles spread over the threads: as many sums as registers hold."""
     dc, da, db = dtypes
     many = tile_for(accumulator(da)).mr == 12
-    height = 1 if g.m == 1 else 8 if many and up(g.m, 8) == up(g.m, 4) else 4
+    height = 1 if g.m == 1 else 8 if many and rounded(g.m, 8) == rounded(g.m, 4) else 4
     width = min(8, 24 // height) if many else 2
     count = -(-g.n // width)
     kernel = K.dots((dc, da, db, dc), height=height, width=width, epilogue=words)
@@ -187,7 +187,7 @@ def plan_strips(g: Layout, dtypes, words, threads, shape) -> Plan:
         tile = dataclasses.replace(tile, mr=2 * tile.mr // 3)
     kc = depth_of(g.k, tile)
     blocks = max(1, min(-(-g.n // tile.nr), -(-threads // g.batch)))
-    nb = up(-(-g.n // blocks), tile.nr)
+    nb = rounded(-(-g.n // blocks), tile.nr)
     across = -(-g.n // nb)
     size = per_thread(-(-g.m // tile.mr) * tile.panel_size, acc)
     kernel = K.strips((dc, da, db, acc, dc), tile=tile, a_unit=g.a[1] == 1, unit=g.c[1] == 1, epilogue=words.replace(" keep", ""))
@@ -197,7 +197,7 @@ def plan_strips(g: Layout, dtypes, words, threads, shape) -> Plan:
 
 def depth_of(k: int, tile: Tile) -> int:
     """How deep panels are: about equal depths, whatever the vectors."""
-    return up(-(-k // -(-k // tile.kc)), 16)
+    return rounded(-(-k // -(-k // tile.kc)), 16)
 
 
 def grain(extent: int, threads: int) -> int:
@@ -219,7 +219,7 @@ def plan_tiles(g: Layout, dtypes, words, threads, shape) -> Plan:
     b_layout = layout_of(g.b[1] == 1, g.b[0] == 1 and tile.lanes <= 16)
     room = max(1, l2_bytes() * 6 // 10 // (kc * acc.itemsize * tile.nr)) * tile.nr
     mb, nb = regions(g, threads, tile, room, b_layout)
-    nc = up(-(-nb // -(-nb // room)), tile.nr)
+    nc = rounded(-(-nb // -(-nb // room)), tile.nr)
     down, across = -(-g.m // mb), -(-g.n // nb)
     size = per_thread(tile.panel_size + kc * nc + tile.nr, acc)
     kernel = K.tiles((dc, da, db, acc, dc), tile=tile, a_layout=a_layout, b_layout=b_layout, unit=g.c[1] == 1,
@@ -229,11 +229,6 @@ def plan_tiles(g: Layout, dtypes, words, threads, shape) -> Plan:
     return Plan(kernel, extent, grain(extent, threads), args, size * acc.itemsize * max(1, threads))
 
 
-def up(x: int, step: int) -> int:
-    """x rounded up to a multiple of step."""
-    return -(-x // step) * step
-
-
 def regions(g: Layout, threads: int, tile: Tile, room: int, b_layout: str) -> tuple[int, int]:
     """Rows and columns of C that one task computes: equal shares at the least packing.
 
@@ -241,11 +236,11 @@ def regions(g: Layout, threads: int, tile: Tile, room: int, b_layout: str) -> tu
     twelfth of that per NR, one that must be transposed four times as long.
     """
     pack_b = {"row": 2, "column": 8, "any": 40}[b_layout]
-    best, found = None, (up(g.m, tile.mr), up(g.n, tile.nr))
+    best, found = None, (rounded(g.m, tile.mr), rounded(g.n, tile.nr))
     for down in range(1, min(threads, -(-g.m // tile.mr)) + 1):
-        mb = up(-(-g.m // down), tile.mr)
+        mb = rounded(-(-g.m // down), tile.mr)
         for across in range(1, min(2 * threads, -(-g.n // tile.nr)) + 1):
-            nb = up(-(-g.n // across), tile.nr)
+            nb = rounded(-(-g.n // across), tile.nr)
             tasks = g.batch * -(-g.m // mb) * -(-g.n // nb)
             rounds = -(-tasks // threads)
             cost = rounds * (mb * nb + pack_b * nb + 1.5 * tile.nr / tile.lanes * mb * -(-nb // room))

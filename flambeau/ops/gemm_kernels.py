@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, compute_dtype, kernel
+from flambeau.ops.tiles import LINE
 
-LINE = 64  # bytes of a cache line
 ROW_GAP = 16  # elements between the rows of a packed panel of A beyond its deepest: rows fall into different cache sets
 
 
