@@ -252,10 +252,14 @@ def chain_matmul(*matrices):
                 (cost[i][k] + cost[k + 1][j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)
             )
 
-    def product(i: int, j: int):
-        return matrices[i] if i == j else product(i, split[i][j]) @ product(split[i][j] + 1, j)
+    return product_of(matrices, split, 0, n - 1)
 
-    return product(0, n - 1)
+
+def product_of(matrices, split, i: int, j: int):
+    """The product of matrices i to j, the first product of which ends at split[i][j]."""
+    if i == j:
+        return matrices[i]
+    return product_of(matrices, split, i, split[i][j]) @ product_of(matrices, split, split[i][j] + 1, j)
 
 
 @op(COMPOSITE, function=False, method=False, functional=True)

@@ -10,9 +10,10 @@ were packed, freed or changed, anomaly mode. Passes that are themselves recorded
 
 from __future__ import annotations
 
-from flambeau.runtime.calls_code import MOST, Code, loop
+from flambeau.runtime.calls_code import Code, loop
 
 POP, PUSH, ACCUMULATE, UNBROADCAST, STEP, ADD, HOOKS = range(7)
+MOST = 32  # arguments of a rule; with more, Python calls it
 GIVEN = 3  # places of a rule's arguments before the saved ones: the gradient, all of them, flags
 FUSED, SPREAD, PLACES = 1, 4, 5  # of a recipe's call
 
@@ -90,6 +91,7 @@ def run_node(c: Code) -> str:
         c(f"  call i32 @PyList_Append(ptr {out}, ptr @flambeau_None)", "  br label %acted", "act:")
         places = of_tuple(rule, PLACES)
         n = c.let(f"call i64 @PyTuple_Size(ptr {places})")
+        c.unless(c.let(f"icmp ule i64 {n}, {MOST}"), "fail")
 
         def argument(j: str) -> None:
             place = c.whole(of_tuple(places, j))
@@ -137,7 +139,7 @@ def run_node(c: Code) -> str:
 def walk(c: Code) -> str:
     """See the module's docstring."""
     k = Keeper(c, "node", "item", "got", "out", "g", "spare")
-    c("entry:", f"  %args = alloca [{MOST} x ptr]", *[f"  %at_{name} = alloca i64" for name in ("leaves", "edges")], "  %limit = alloca i64")
+    c("entry:", "  %args = alloca [4 x ptr]", *[f"  %at_{name} = alloca i64" for name in ("leaves", "edges")], "  %limit = alloca i64")
     k.begin()
     c.unless(c.let("icmp eq i64 %count, 5"), "wrong")
     own = c.let(f"getelementptr i8, ptr %self, i64 {c.at['items']}")

@@ -8,7 +8,7 @@ import pytest
 
 import flambeau as torch
 import flambeau.nn.functional as F
-from flambeau.ops.record import TABLE, Op
+from flambeau.ops.record import TABLE, Op, hooks
 from flambeau.runtime import calls, memory
 
 torch.ones(3).exp()  # the first kernel: the builtins are there
@@ -305,6 +305,8 @@ def uses():
         (x * 2).sum().backward()
         x.grad = None
 
+    rnn = torch.nn.GRU(5, 4)
+
     return {
         "mm failing": failing(lambda: x @ y), "add failing": failing(lambda: x + y), "view failing": failing(lambda: x.view(7)),
         "index failing": failing(lambda: x[9]), "sum failing": failing(lambda: x.sum(5)), "transpose failing": failing(lambda: x.transpose(0, 9)),
@@ -313,20 +315,23 @@ def uses():
         "detach": lambda: x.detach().add_(0.0), "item": lambda: float(w.sum()), "mm": lambda: w @ w, "mm recorded": lambda: x @ w,
         "linear": lambda: F.linear(w, x), "layer_norm": lambda: F.layer_norm(x, (5,)), "zeros": lambda: torch.zeros(3),
         "cross_entropy": lambda: F.cross_entropy(w, labels), "index": lambda: w[2], "softmax": lambda: x.softmax(-1),
-        "backward": backward, "max_pool": lambda: F.max_pool2d(w[None], 2),
+        "backward": backward, "a rule of 20 arguments": lambda: rnn(x)[0].sum().backward(), "max_pool": lambda: F.max_pool2d(w[None], 2),
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", uses())
-def test_no_reference_is_lost_or_kept(name):
+def test_no_reference_is_lost_or_kept(name, monkeypatch):
+    monkeypatch.setattr(hooks, "watched", False)  # another test's anomaly mode would keep the builtins out
     shared = [None, True, False, (), 0, 1, torch.float32, torch.Tensor, memory.Storage]
     fn = uses()[name]
     for _ in range(20):
         fn()
     gc.collect()
     before = [sys.getrefcount(v) for v in shared]
+    blocks = memory.stats()["blocks"]
     for _ in range(300):
         fn()
     gc.collect()
+    assert memory.stats()["blocks"] <= blocks + 2
     grown = {str(v): sys.getrefcount(v) - b for v, b in zip(shared, before, strict=True)}
     assert not {v: n for v, n in grown.items() if abs(n) > 100}
