@@ -55,9 +55,9 @@ def fma_loop():
 
 
 def together(threads: int, fn) -> float:
-    """Seconds until fn(k) has ended on every thread; the best of five."""
+    """Seconds until fn(k) has ended on every thread; the best of many: now and then two threads share a core for a while."""
     best = float("inf")
-    for _ in range(5):
+    for _ in range(20):
         workers = [threading.Thread(target=fn, args=(k,)) for k in range(threads)]
         start = time.perf_counter()
         for w in workers:
