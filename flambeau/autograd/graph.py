@@ -224,7 +224,7 @@ def new_recipe(op: R.Op, needs: tuple) -> Recipe:
     recipe.node_class = op.node_class
     known = recipe.plain()
     if known is not None:
-        op.known[needs] = known
+        op.known.setdefault(needs, known)  # what is there may be in use by another thread
     return recipe
 
 

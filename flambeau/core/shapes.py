@@ -37,8 +37,14 @@ def is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 
 @functools.lru_cache(maxsize=8192)
 def extent_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, bool]:
-    """(number of elements, is_contiguous)."""
-    return math.prod(shape), is_contiguous(shape, strides)
+    """(number of elements, is_contiguous).
+
+    Errors: RuntimeError if 64 bits cannot count the elements.
+    """
+    n = math.prod(shape)
+    if n >= 1 << 63:
+        raise RuntimeError("numel: integer multiplication overflow")
+    return n, is_contiguous(shape, strides)
 
 
 def channels_last_strides(shape: Sequence[int]) -> tuple[int, ...]:

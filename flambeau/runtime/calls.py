@@ -40,7 +40,7 @@ __all__ = ["Place", "bind", "install", "number", "operand", "out", "room"]
 
 fresh: Callable = None  # type: ignore[assignment]  # the Python form, set by tensor.tensor
 second = ctypes.c_void_p(0)  # a class derived from Tensor that is taken as it is too: Parameter, once there is one
-found: dict = {}  # the builtins' definitions and what they point to, once `install` has made them
+found: dict = launch.pinned({})  # the builtins' definitions and what they point to, once `install` has made them
 
 
 # calls --------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def slots_of(sample, names) -> dict:
 
 METH_NOARGS, METH_O, METH_FASTCALL = 0x4, 0x8, 0x80
 BUILTINS = {
-    "fresh": METH_FASTCALL, "alias": METH_FASTCALL, "plain": METH_NOARGS, "end": METH_NOARGS, "give": METH_O, "size": METH_O,
+    "fresh": METH_FASTCALL, "alias": METH_FASTCALL, "plain": METH_NOARGS, "end": METH_NOARGS, "give": METH_O, "untrack": METH_O, "size": METH_O,
     "number": METH_NOARGS, "changed": METH_FASTCALL, "call": METH_FASTCALL, "planned": METH_FASTCALL, "note": METH_FASTCALL,
     "walk": METH_FASTCALL,
 }  # fmt: skip
@@ -201,7 +201,7 @@ def install(tensor: type, node: type, recipe: type, freed: object) -> dict:
         "Tensor": tensor, "Storage": memory.Storage, "Size": Size, "OpNode": node, "FREED": freed, "allocate": memory.serve,
         "item": python["size"], "number_of": python["number"], "plain_of": python["plain"], "recent": allocator.recent,
     }  # fmt: skip
-    found.update(ours, layout=layout, columns=columns, pairs=pairs, objects=calls_code.OBJECTS)  # they must live on
+    found.update(ours, layout=layout, columns=columns, pairs=pairs, objects=calls_code.OBJECTS, cells=(memory.most, allocator.counts, second))
     for name, thing in (ours | calls_code.OBJECTS).items():
         jit.register_symbol(f"flambeau_{name}", id(thing))
     cells = {name: column.buffer_info()[0] for name, column in columns.items()} | {
@@ -225,7 +225,7 @@ def install(tensor: type, node: type, recipe: type, freed: object) -> dict:
         if box.size > SMALL:
             box.release = allocator.large_release(box)
     Size.__getitem__, memory.Storage.__del__ = new_method("size", Size), new_method("end", memory.Storage)
-    changed = new_builtin("changed")
+    changed, memory.untrack = new_builtin("changed"), new_builtin("untrack")
     return {name: new_builtin(name) for name in ("fresh", "alias")} | {
         name: new_method(name, tensor) for name in ("plain", "number")
     }

@@ -39,6 +39,7 @@ API = {
     "PyObject_CallFunctionObjArgs": "ptr (ptr, ...)",
     "PyObject_CallNoArgs": "ptr (ptr)",
     "PyObject_CallOneArg": "ptr (ptr, ptr)",
+    "PyObject_GC_UnTrack": "void (ptr)",
     "PyObject_GetAttrString": "ptr (ptr, ptr)",
     "PyObject_IsTrue": "i32 (ptr)",
     "PyObject_RichCompareBool": "i32 (ptr, ptr, i32)",

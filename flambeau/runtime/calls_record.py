@@ -116,11 +116,11 @@ def note(c: Code) -> str:
         drop(now)  # small numbers are one object each; others are looked at in Python
         c.unless(c.let(f"icmp eq ptr {now}, {c.get(v, '_view_version')}"), "odd_edges")
         c("  br label %sure", "sure:")
+        one = c.some(c.let("call ptr @PyTuple_New(i64 4)"), "failed_edges")  # may collect garbage: before what is borrowed
         fn = c.get(v, "_grad_fn")
         leaf = c.let(f"icmp eq ptr {fn}, @flambeau_None")
         target = c.let(f"select i1 {leaf}, ptr {v}, ptr {fn}")
         number = c.let(f"select i1 {leaf}, ptr @flambeau_leaf, ptr {c.get(v, '_output_nr')}")
-        one = c.some(c.let("call ptr @PyTuple_New(i64 4)"), "failed_edges")
         inner = items(one)
         for j, value in enumerate((target, number, c.get(v, "_shape"), c.get(v, "_dtype"))):
             c(f"  call void @Py_IncRef(ptr {value})")

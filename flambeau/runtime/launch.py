@@ -49,10 +49,16 @@ def bind(address: int) -> Callable[..., None]:
     if _definition is None:
         with _lock:
             if _definition is None:
-                _definition = _define()
+                _definition = pinned(_define())
                 for start in at_start:
                     start()
     return new_builtin(ctypes.addressof(_definition), address, None)
+
+
+def pinned(thing):
+    """thing, which now outlives all modules: builtins are called until the interpreter is gone."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+    return thing
 
 
 new_builtin = ctypes.PYFUNCTYPE(

@@ -36,10 +36,14 @@ _fill = None  # the kernel that writes zeros, once compiled
 FILL_GRAIN = 1 << 20
 
 
+untrack = ctypes.PYFUNCTYPE(None, ctypes.py_object)(("PyObject_GC_UnTrack", ctypes.pythonapi))
+
+
 class Storage:
     """A block of memory: its address, its size, and the version counter of in-place writes.
 
-    The block returns to the allocator, or its owner is let go, when the Storage dies.
+    The block returns to the allocator, or its owner is let go, when the Storage dies. The garbage collector does not track
+    what holds a block: it would call __del__ while other objects of a cycle, in their own, still use the memory.
     """
 
     __slots__ = ("__weakref__", "_release", "nbytes", "ptr", "version")
@@ -76,6 +80,7 @@ def allocate(nbytes: int) -> Storage:
         storage.nbytes = nbytes
         storage._release = push
         storage.version = 0
+        untrack(storage)
         return storage
     return _make(nbytes, *_allocator.large(nbytes))
 
@@ -154,7 +159,9 @@ def _make(nbytes, ptr, release, owner, fresh):
     storage.nbytes = nbytes
     storage._release = release
     storage.version = 0
-    if owner is not None:
+    if owner is None:
+        untrack(storage)
+    else:
         storage.owner = owner
     return storage
 

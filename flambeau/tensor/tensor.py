@@ -515,11 +515,21 @@ def like(x, dtype):
     return t
 
 
+MAX_BYTES = (1 << 63) - 1
+
+
+def bytes_of(n: int, shape, dtype) -> int:
+    """The size of n elements, which a tensor of this shape needs."""
+    if n * dtype.itemsize > MAX_BYTES:
+        raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
+    return n * dtype.itemsize
+
+
 def geometry(shape, strides, dtype) -> tuple:
     """What `fresh` needs to know of a tensor to come (non-negative strides)."""
     shape = shape if type(shape) is Size else Size(shape)
     extent = 0 if 0 in shape else 1 + sum((d - 1) * s for d, s in zip(shape, strides, strict=True))
-    return math.prod(shape), shape, strides, S.is_contiguous(shape, strides), dtype, extent * dtype.itemsize
+    return math.prod(shape), shape, strides, S.is_contiguous(shape, strides), dtype, bytes_of(extent, shape, dtype)
 
 
 def fresh(geometry: tuple, take=None):
@@ -546,14 +556,13 @@ def quicken() -> None:
 
 calls.fresh = fresh
 launch.at_start.append(quicken)
-MAX_BYTES = (1 << 63) - 1
 
 
 def empty_strided(shape, strides, dtype, device=None):
     """Fresh memory for the given geometry (non-negative strides)."""
     shape = shape if type(shape) is Size else Size(shape)
     n = 0 if 0 in shape else 1 + sum((d - 1) * s for d, s in zip(shape, strides, strict=True))
-    return make(allocate(n * dtype.itemsize), 0, shape, tuple(strides), dtype)
+    return make(allocate(bytes_of(n, shape, dtype)), 0, shape, tuple(strides), dtype)
 
 
 def empty(shape, dtype, device=None):
@@ -566,9 +575,7 @@ def dense(shape: tuple, dtype) -> tuple:
     """The geometry of a contiguous tensor."""
     shape = Size(shape)
     n = math.prod(shape)
-    if n * dtype.itemsize > MAX_BYTES:
-        raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
-    return n, shape, S.contiguous_strides(shape), True, dtype, n * dtype.itemsize
+    return n, shape, S.contiguous_strides(shape), True, dtype, bytes_of(n, shape, dtype)
 
 
 hooks.Tensor = Tensor

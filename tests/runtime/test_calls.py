@@ -1,6 +1,7 @@
 """The builtins around kernels: each does what its form in Python does, lets go of what it made when it fails, and leaks nothing."""
 
 import gc
+import os
 import subprocess
 import sys
 
@@ -259,6 +260,66 @@ def test_python_alone_gives_the_same():
 
 def test_parameters_made_later_are_known():
     subprocess.run([sys.executable, "-c", PARAMETERS], check=True)
+
+
+LATE = """
+import sys
+import flambeau as torch
+torch.ones(3).exp()
+sys.late = [torch.ones(3)]
+sys.late.append(sys.late)  # found by the last of all collections
+"""
+
+
+def test_builtins_serve_until_the_interpreter_is_gone():
+    """Their definitions are not freed with the modules (debug hooks overwrite what is freed)."""
+    subprocess.run([sys.executable, "-c", LATE], check=True, env={**os.environ, "PYTHONMALLOC": "debug"})
+
+
+IN_A_CYCLE = """
+import gc, sys
+from flambeau.runtime import calls
+if sys.argv[1] == "python":
+    calls.has_lock = lambda: False
+import flambeau as torch
+torch.ones(3).exp()
+kept = []
+
+class Model:
+    def __init__(self, n):
+        self.me, self.w = self, torch.full((n,), 7.0)
+
+    def __del__(self):
+        kept.append(self)
+
+for n in (50, 50_000, 1_000_000):
+    Model(n)
+    gc.collect()
+    others = [torch.zeros(n) for _ in range(3)]
+    assert kept.pop().w.tolist() == [7] * n
+"""
+
+
+@pytest.mark.parametrize("how", ["builtins", "python"])
+def test_memory_lives_as_long_as_an_object_that_comes_back(how):
+    """The collector ends all objects of a cycle before it sees that one of them has made itself known again."""
+    subprocess.run([sys.executable, "-c", IN_A_CYCLE, how], check=True)
+
+
+def test_sizes_beyond_64_bits_are_errors_and_lose_no_block():
+    big = torch.ones(1).expand(1 << 62)
+    blocks = memory.stats()["blocks"]
+    for use in (big.exp, lambda: big + big, lambda: big + 1, lambda: torch.empty_strided((2,), (1 << 62,))):
+        with pytest.raises(RuntimeError, match="Storage size calculation overflowed"):
+            use()
+    with pytest.raises(ValueError, match="expected a size of 0 or more"):
+        T.fresh((1, Size((1,)), (1,), True, torch.float32, -1))
+    with pytest.raises(OutOfMemoryError):
+        T.fresh((1, Size((1,)), (1,), True, torch.float32, 1 << 64))
+    assert memory.stats()["blocks"] == blocks
+    for use in (lambda: torch.ones(1).expand(1 << 62, 2), lambda: torch.ones(1).as_strided((1 << 40, 1 << 40), (0, 0))):
+        with pytest.raises(RuntimeError, match="numel: integer multiplication overflow"):
+            use()
 
 
 # planned ops ------------------------------------------------------------------------------------------
