@@ -33,13 +33,13 @@ class Arrivals(dict):
 
     def add(self, target, i: int, g) -> None:
         """One more gradient for output i of a target that has several, or that has received one already."""
-        if i < 0 or target.outputs == 1:
+        if i < 0 or target._outputs == 1:
             old = self.get(target)
             self[target] = g if old is None else self.sum(old, g, target)
             return
         slots = self.get(target)
         if slots is None:
-            slots = self[target] = [None] * target.outputs
+            slots = self[target] = [None] * target._outputs
         slots[i] = g if slots[i] is None else self.sum(slots[i], g, (target, i))
 
     def sum(self, old, g, place):
@@ -55,7 +55,7 @@ def count_dependencies(roots) -> dict:
     seen = set(roots)
     stack = [n for n in seen if isinstance(n, Node)]
     while stack:
-        for e in stack.pop().edges:
+        for e in stack.pop()._edges:
             if e is not None:
                 target = e[0]
                 if target in counts:
@@ -74,7 +74,7 @@ def reachable(roots, inputs: set) -> set:
     wanted: list = [n for n in seen if n in inputs]
     while stack:
         node = stack.pop()
-        for e in node.edges:
+        for e in node._edges:
             if e is None:
                 continue
             target = e[0]
@@ -110,7 +110,7 @@ def run(roots: list, grads: list, keep: bool, create: bool, inputs: list | None 
     for target in arrived:
         if target not in counts:
             if isinstance(target, Node):
-                heappush(ready, (-target.seq, target))
+                heappush(ready, (-target._seq, target))
             else:
                 leaves.append(target)
     state = R.state
@@ -130,22 +130,22 @@ def run(roots: list, grads: list, keep: bool, create: bool, inputs: list | None 
             leaves = []
             node = heappop(ready)[1]
             got = arrived.pop(node, None)
-            if node.outputs != 1:
-                got = got or [None] * node.outputs
+            if node._outputs != 1:
+                got = got or [None] * node._outputs
             else:
                 got = [got]
-            if node.hooks:
+            if node._hooks:
                 got = run_prehooks(node, got)
             out = None if captured is not None and captured.ends(node, got) else run_node(node, got, keep)
             got = None  # a gradient that is used up should not be held while others are computed
-            for e, g in zip(node.edges, out or (None,) * len(node.edges), strict=False):
+            for e, g in zip(node._edges, out or (None,) * len(node._edges), strict=False):
                 if e is None:
                     continue
                 target, i, shape, dtype = e
                 if g is not None:
                     if g._shape != shape or g._dtype is not dtype:
                         g = unbroadcast(g, shape, dtype)
-                    if target in arrived or i > 0 or i == 0 and target.outputs > 1:
+                    if target in arrived or i > 0 or i == 0 and target._outputs > 1:
                         arrived.add(target, i, g)
                     else:
                         arrived[target] = g
@@ -153,7 +153,7 @@ def run(roots: list, grads: list, keep: bool, create: bool, inputs: list | None 
                 if left:
                     counts[target] = left
                 elif i >= 0:
-                    heappush(ready, (-target.seq, target))
+                    heappush(ready, (-target._seq, target))
                 elif target in arrived:
                     leaves.append(target)
             g = out = None
@@ -170,9 +170,9 @@ def walker():
 
 def step(node: Node, got: list, keep: bool):
     """A node with all that may be about it: hooks, gradients that are missing."""
-    if len(got) != node.outputs:
-        got = [None] * node.outputs
-    if node.hooks:
+    if len(got) != node._outputs:
+        got = [None] * node._outputs
+    if node._hooks:
         got = run_prehooks(node, got)
     return run_node(node, got, keep)
 
@@ -194,7 +194,7 @@ class Captured:
         for i in self.wanted.get(node, ()):
             self.found[(node, i)] = got[i]
         needed = self.needed
-        return node not in needed or not any(e is not None and e[0] in needed for e in node.edges)
+        return node not in needed or not any(e is not None and e[0] in needed for e in node._edges)
 
     def leaf(self, leaf, g) -> None:
         """A leaf's whole gradient: handed over, added to .grad, or of no interest."""
@@ -219,7 +219,7 @@ def call_hooks(hooks: dict, g):
 
 def run_prehooks(node: Node, got: list) -> list:
     """Hooks on the gradients that arrived (tensor hooks of intermediate results among them)."""
-    for hook in list(node.hooks.values()):
+    for hook in list(node._hooks.values()):
         new = hook(tuple(got))
         if new is not None:
             got = list(new) if isinstance(new, (tuple, list)) else [new]
@@ -239,13 +239,13 @@ def run_node(node: Node, got: list, keep: bool):
         raise
     if R.hooks.watched and R.state.anomaly:
         check_nan(node, out)
-    if node.post_hooks:
-        for hook in list(node.post_hooks.values()):
+    if node._post_hooks:
+        for hook in list(node._post_hooks.values()):
             new = hook(tuple(out), tuple(got))
             if new is not None:
                 out = list(new) if isinstance(new, (tuple, list)) else [new]
     if not keep:
-        node.release()
+        node._release()
     return out
 
 
@@ -253,9 +253,14 @@ def check_nan(node: Node, out) -> None:
     """Anomaly mode: name the node whose backward made a NaN, and show where its forward ran."""
     for i, g in enumerate(out):
         if g is not None and g.isnan().any().item():
-            e = RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
-            e.add_note(f"Forward call:\n{node.__dict__.get('_trace', '(recorded before anomaly mode)')}")
-            raise e
+            raise nan_error(node, i)
+
+
+def nan_error(node: Node, i: int) -> RuntimeError:
+    """What anomaly mode says. (No frame that it goes through may hold it: the two would keep each other alive.)"""
+    e = RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
+    e.add_note(f"Forward call:\n{node.__dict__.get('_trace', '(recorded before anomaly mode)')}")
+    return e
 
 
 def plus(a, b):

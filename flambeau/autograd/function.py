@@ -64,7 +64,7 @@ class BackwardContext(graph.Node):
 
     saved_variables = saved_tensors
 
-    def release(self) -> None:
+    def _release(self) -> None:
         self._saved = graph.FREED
 
     def apply(self, grads: list) -> list:
@@ -89,10 +89,10 @@ class BackwardContext(graph.Node):
                     f"function {type(self).__name__} returned a gradient of type {type(g).__name__}, expected a Tensor or None"
                 )
             result.append(g if need else None)
-        self.check_shapes(result)
+        self._check_shapes(result)
         return result
 
-    def check_shapes(self, grads) -> None:
+    def _check_shapes(self, grads) -> None:
         """A gradient has its input's shape, or one that can be summed to it."""
         for i, (g, shape) in enumerate(zip(grads, self._input_shapes, strict=True)):
             if g is None or g._shape == shape:
@@ -184,7 +184,7 @@ class Function(metaclass=FunctionMeta):
         """Turn ctx into the node of the outputs."""
         tensor = hooks.Tensor
         inputs = [a for a in args if isinstance(a, tensor)]
-        ctx.edges = tuple(graph.edge_of(a) if a._requires_grad else None for a in inputs)
+        ctx._edges = tuple(graph.edge_of(a) if a._requires_grad else None for a in inputs)
         ctx._input_shapes = [a._shape for a in inputs]
         single = not isinstance(output, (tuple, list))
         outs = [output] if single else list(output)
@@ -199,7 +199,7 @@ class Function(metaclass=FunctionMeta):
                 if t._dtype.is_floating_point or t._dtype.is_complex:
                     t._grad_fn, t._output_nr, t._requires_grad = ctx, len(fixed), True
             fixed.append(t)
-        ctx.outputs = len(fixed)
+        ctx._outputs = len(fixed)
         ctx._output_metas = [
             (t._shape, t._dtype) if isinstance(t, tensor) and (t._dtype.is_floating_point or t._dtype.is_complex)
             else None for t in fixed

@@ -23,17 +23,17 @@ LEAF = -1
 class Node:
     """One recorded operation; `grad_fn` of its outputs."""
 
-    __slots__ = ("__dict__", "__weakref__", "edges", "seq")
+    __slots__ = ("__dict__", "__weakref__", "_edges", "_seq")  # private: what else a node has is a Function's own, on its ctx
 
-    edges: tuple | list  # per differentiable input: (target, output number, shape, dtype) or None
-    outputs: int = 1  # number of outputs that can receive gradients
-    hooks: dict | None = None
-    post_hooks: dict | None = None
+    _edges: tuple | list  # per differentiable input: (target, output number, shape, dtype) or None
+    _outputs: int = 1  # number of outputs that can receive gradients
+    _hooks: dict | None = None
+    _post_hooks: dict | None = None
 
     def __init__(self, edges: tuple = (), outputs: int = 1):
-        self.edges, self.seq = edges, next(numbers)
+        self._edges, self._seq = edges, next(numbers)
         if outputs != 1:
-            self.outputs = outputs
+            self._outputs = outputs
 
     def name(self) -> str:
         """The class name PyTorch would show."""
@@ -42,7 +42,7 @@ class Node:
     @property
     def next_functions(self) -> tuple:
         """((node, output number), ...): where gradients go next; AccumulateGrad stands for a leaf."""
-        return tuple((None, 0) if e is None else (as_node(e[0]), max(e[1], 0)) for e in self.edges)
+        return tuple((None, 0) if e is None else (as_node(e[0]), max(e[1], 0)) for e in self._edges)
 
     @property
     def metadata(self) -> dict:
@@ -51,21 +51,21 @@ class Node:
 
     def register_hook(self, hook):
         """Call hook(grad_inputs, grad_outputs) after this node has run; it may return new grad_inputs."""
-        if self.post_hooks is None:
-            self.post_hooks = {}
-        return Handle(self.post_hooks, hook)
+        if self._post_hooks is None:
+            self._post_hooks = {}
+        return Handle(self._post_hooks, hook)
 
     def register_prehook(self, hook):
         """Call hook(grad_outputs) before this node runs; it may return new grad_outputs."""
-        if self.hooks is None:
-            self.hooks = {}
-        return Handle(self.hooks, hook)
+        if self._hooks is None:
+            self._hooks = {}
+        return Handle(self._hooks, hook)
 
     def apply(self, grads: list) -> list | tuple:
         """Gradients of the inputs from those of the outputs, aligned with `edges`."""
         raise NotImplementedError(type(self).__name__)
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """Forget what was saved."""
 
     def __call__(self, *grads):
@@ -149,7 +149,7 @@ class OpNode(Node):
 
     op: R.Op
 
-    def release(self) -> None:
+    def _release(self) -> None:
         if self.versions != ():  # what holds no tensor may serve again, as in PyTorch
             self.saved = FREED
 
@@ -194,13 +194,13 @@ def record(op: R.Op, result, values: tuple):
     needs = tuple(needs)
     recipe = op.recipes.get(needs) or new_recipe(op, needs)
     node = recipe.node_class()
-    node.edges, node.recipe, node.seq = edges, recipe, next(numbers)
+    node._edges, node.recipe, node._seq = edges, recipe, next(numbers)
     if result.__class__ in TENSORS or not isinstance(result, tuple):
         if result._dtype.kind not in "fc":
             return result
         result._grad_fn, result._requires_grad = node, True
     else:
-        node.outputs = len(result)
+        node._outputs = len(result)
         for i, t in enumerate(result):
             if isinstance(t, hooks.Tensor) and t._dtype.kind in "fc":
                 t._grad_fn, t._output_nr, t._requires_grad = node, i, True

@@ -97,7 +97,7 @@ class AsStridedView(graph.Node):
     __slots__ = ("geometry",)
 
     def apply(self, grads: list) -> tuple:
-        _, _, shape, dtype = self.edges[0]
+        _, _, shape, dtype = self._edges[0]
         from flambeau.core import shapes as S
 
         strides = self.__dict__.get("base_strides") or S.contiguous_strides(tuple(shape))
@@ -134,7 +134,7 @@ class CopySlices(graph.Node):
         to_complex = self.__dict__["mixed"] and not dtype.is_complex
         inner = self.fn.apply([part.contiguous().view_as_complex().clone() if to_complex else part.clone()])
         first = inner[0]
-        edge = self.fn.edges[0]
+        edge = self.fn._edges[0]
         if first is None or edge is None:
             part.zero_()
         else:
@@ -143,8 +143,8 @@ class CopySlices(graph.Node):
             part.copy_(first.view_as_real() if to_complex else first)
         return [g.view_as_complex() if of_complex else g, *inner[1:]]
 
-    def release(self) -> None:
-        self.fn.release()
+    def _release(self) -> None:
+        self.fn._release()
 
 
 def rebase(view, node) -> None:
@@ -155,7 +155,7 @@ def rebase(view, node) -> None:
     copy.__dict__["base_meta"] = (base._shape, base._dtype)
     copy.__dict__["mixed"] = view._dtype.is_complex is not base._dtype.is_complex
     old = graph.edge_of(base)
-    copy.edges = (old, *node.edges[1:])
+    copy._edges = (old, *node._edges[1:])
     # fn's first edge says whether the changed part itself has history
     base._grad_fn, base._output_nr, base._requires_grad = copy, 0, True
     again = AsStridedView(((copy, 0, base._shape, base._dtype),))

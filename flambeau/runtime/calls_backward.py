@@ -138,7 +138,7 @@ def run_node(c: Code) -> str:
 
 def walk(c: Code) -> str:
     """See the module's docstring."""
-    k = Keeper(c, "node", "item", "got", "out", "g", "spare")
+    k = Keeper(c, "node", "item", "got", "out", "g", "spare", "rows")
     c("entry:", "  %args = alloca [4 x ptr]", *[f"  %at_{name} = alloca i64" for name in ("leaves", "edges")], "  %limit = alloca i64")
     k.begin()
     c.unless(c.let("icmp eq i64 %count, 5"), "wrong")
@@ -197,13 +197,13 @@ def walk(c: Code) -> str:
         c.tensor(g, "other")  # what is none has no dtype either: Python says so
         c.unless(c.let(f"icmp eq ptr {c.get(g, '_dtype')}, {d}"), "other")
         own_shape = c.some(c.get(g, "_shape"), "other")
-        alike = c.let(f"call i32 @PyObject_RichCompareBool(ptr {own_shape}, ptr {shape}, i32 2)")
-        c(f"  br i1 {c.let(f'icmp eq i32 {alike}, 1')}, label %fits, label %other", "other:")
+        c.truth(c.let(f"call i32 @PyObject_RichCompareBool(ptr {own_shape}, ptr {shape}, i32 2)"), "other")
+        c("  br label %fits", "other:")
         k.set("g", call(UNBROADCAST, g, shape, d))
         c("  br label %fits", "fits:")
         g = k.get("g")
-        there = c.let(f"call i32 @PyDict_Contains(ptr {arrived}, ptr {target})")
-        c(f"  br i1 {c.let(f'icmp eq i32 {there}, 0')}, label %alone, label %together", "alone:")
+        c.truth(c.let(f"call i32 @PyDict_Contains(ptr {arrived}, ptr {target})"), "alone")
+        c("  br label %together", "alone:")
         c(f"  br i1 {c.let(f'icmp slt i64 {output}, 0')}, label %put, label %of_node", "of_node:")
         c.unless(c.let(f"icmp eq i64 {output}, 0"), "together")
         outputs = c.whole(attribute(target, "outputs"))
@@ -229,8 +229,7 @@ def walk(c: Code) -> str:
         k.set("spare", pair)
         k.set("spare", call(PUSH, ready, pair))
         c("  br label %next", "leaf_ready:")
-        has = c.let(f"call i32 @PyDict_Contains(ptr {arrived}, ptr {target})")
-        c(f"  br i1 {c.let(f'icmp eq i32 {has}, 1')}, label %note_leaf, label %next", "note_leaf:")
+        c.truth(c.let(f"call i32 @PyDict_Contains(ptr {arrived}, ptr {target})"), "next")
         right(c.let(f"call i32 @PyList_Append(ptr {leaves}, ptr {target})"))
         c("  br label %next", "next:")
         k.end("g")
@@ -259,8 +258,8 @@ def walk(c: Code) -> str:
     listed("got")
     c("  br label %ready_to_run", "ready_to_run:")
     for i, name in enumerate(("hooks", "post_hooks")):
-        truth = c.let(f"call i32 @PyObject_IsTrue(ptr {attribute(node, name)})")
-        c(f"  br i1 {c.let(f'icmp eq i32 {truth}, 0')}, label %unhooked{i}, label %slowly", f"unhooked{i}:")
+        c.truth(c.let(f"call i32 @PyObject_IsTrue(ptr {attribute(node, name)})"), f"unhooked{i}")
+        c("  br label %slowly", f"unhooked{i}:")
     c.unless(c.let(f"icmp ne ptr {attribute(c.item(own, HOOKS), 'watched')}, @flambeau_True"), "slowly")
     quick = k.set("out", c.let(f"call ptr @run_node(ptr {node}, ptr {k.get('got')}, ptr {keep})"))
     c(f"  br i1 {c.let(f'icmp ne ptr {quick}, null')}, label %ran, label %not_run", "not_run:")
@@ -272,7 +271,7 @@ def walk(c: Code) -> str:
     k.end("got")
     out = k.get("out")
     nothing = c.let(f"icmp eq ptr {out}, @flambeau_None")
-    edges = attribute(node, "edges")
+    edges = k.set("rows", c.some(c.let(f"call ptr @PyObject_GetAttrString(ptr {node}, ptr @edges)"), "fail"))
     count_edges = c.let(f"call i64 @PySequence_Size(ptr {edges})")
     c(f"  store i64 {count_edges}, ptr %limit", f"  br i1 {nothing}, label %walk_edges, label %measure", "measure:")
     count_out = c.let(f"call i64 @PySequence_Size(ptr {out})")
@@ -281,7 +280,7 @@ def walk(c: Code) -> str:
     known = c.let("load i64, ptr %limit")
     fewer = c.let(f"icmp slt i64 {known}, {count_edges}")
     loop(c, "edges", c.let(f"select i1 {fewer}, i64 {known}, i64 {count_edges}"), edge)
-    for name in ("out", "node", "item", "spare"):
+    for name in ("out", "node", "item", "spare", "rows"):
         k.end(name)
     c("  br label %again", "finished:", "  call void @Py_IncRef(ptr @flambeau_None)", "  ret ptr @flambeau_None")
     c("fail_missing:")

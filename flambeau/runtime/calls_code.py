@@ -17,7 +17,7 @@ NOTHING = ("_grad_fn", "_grad", "_base", "_hooks", "_accumulate", "_post_hooks")
 TENSOR_SLOTS = (*GEOMETRY, *MEMORY, *NOTHING, "_output_nr", "_view_version", "_offset", "_requires_grad")
 STORAGE_SLOTS = ("ptr", "nbytes", "_release", "version")
 BIN_SLOTS = ("pop", "release", "size")
-NODE_SLOTS = ("edges", "seq", "recipe", "saved", "versions")
+NODE_SLOTS = ("_edges", "_seq", "recipe", "saved", "versions")
 RECIPE_SLOTS = ("calls", "flags")
 MOST = 16  # arguments of an op that is known by its geometry, or recorded
 
@@ -66,8 +66,8 @@ OURS = (  # and those that calls.install adds
 COUNTS = {"most": "i64", "counts": "i64", "second": "ptr"}  # memory that holds more than an object
 TEXTS = {
     "no_tensor": "a call takes Tensors first", "no_geometry": "a geometry is a tuple of 6 items", "version": "version", "grad": "grad",
-    "miscounted": "a call was given another number of arguments", "watched": "watched", "outputs": "outputs", "hooks": "hooks",
-    "post_hooks": "post_hooks", "seq": "seq", "edges": "edges",
+    "miscounted": "a call was given another number of arguments", "watched": "watched", "outputs": "_outputs", "hooks": "_hooks",
+    "post_hooks": "_post_hooks", "seq": "_seq", "edges": "_edges",
 }  # fmt: skip
 
 
@@ -129,6 +129,11 @@ class Code:
     def whole(self, number: str) -> str:
         """A Python int that is known to fit."""
         return self.let(f"call i64 @PyLong_AsLongLong(ptr {number})")
+
+    def truth(self, answer: str, no: str) -> None:
+        """Go on if a function of CPython answers 1, to a block if it answers 0; -1 is an error: to `fail`."""
+        yes = f"yes{self.name()[1:]}"
+        self(f"  switch i32 {answer}, label %fail [ i32 0, label %{no} i32 1, label %{yes} ]", f"{yes}:")
 
     def unless(self, ok: str, target: str) -> None:
         """Go on if `ok`, else to a block."""

@@ -112,11 +112,11 @@ def alias(c: Code) -> str:
     x = c.item("%objects", 0)
     c.tensor(x, "strange")
     items = items_of(c, c.item("%objects", 1))
-    old_offset, old_ptr, versions = (c.some(c.get(x, slot), "strange") for slot in ("_offset", "_ptr", "_vc"))
-    offset = c.some(c.let(f"call ptr @PyNumber_Add(ptr {old_offset}, ptr {c.item(items, 4)})"), "null")
+    t = blank(c, "null")  # may collect garbage, which may change x: before that is looked at
+    old_offset, old_ptr, versions = (c.some(c.get(x, slot), "hollow") for slot in ("_offset", "_ptr", "_vc"))
+    offset = c.some(c.let(f"call ptr @PyNumber_Add(ptr {old_offset}, ptr {c.item(items, 4)})"), "drop")
     ptr = c.some(c.let(f"call ptr @PyNumber_Add(ptr {old_ptr}, ptr {c.item(items, 5)})"), "drop_offset")
     version = c.some(c.let(f"call ptr @PyObject_GetAttrString(ptr {versions}, ptr @version)"), "drop_ptr")
-    t = blank(c, "drop_version")
     for i, slot in enumerate(VIEWED):
         c.share(t, slot, c.item(items, i))
     for slot in ("_storage", "_dtype", "_vc"):
@@ -127,15 +127,12 @@ def alias(c: Code) -> str:
     own = c.let(f"icmp eq ptr {base}, @flambeau_None")
     c.share(t, "_base", c.let(f"select i1 {own}, ptr {x}, ptr {base}"))
     c(f"  ret ptr {t}")
-    for label, value in (("drop_version", version), ("drop_ptr", ptr), ("drop_offset", offset)):
-        c(f"{label}:", f"  call void @Py_DecRef(ptr {value})", f"  br label %{AFTER[label]}")
-    c("null:", "  ret ptr null")
+    for label, value, after in (("drop_ptr", ptr, "drop_offset"), ("drop_offset", offset, "drop"), ("drop", t, "null")):
+        c(f"{label}:", f"  call void @Py_DecRef(ptr {value})", f"  br label %{after}")
+    c("null:", "  ret ptr null", "hollow:", f"  call void @Py_DecRef(ptr {t})", "  br label %strange")
     c.fail("strange", "@no_tensor")
     c.fail("wrong", "@no_geometry")
     return c.text("define ptr @flambeau_alias(ptr %self, ptr %objects, i64 %count)")
-
-
-AFTER = {"drop_version": "drop_ptr", "drop_ptr": "drop_offset", "drop_offset": "null"}
 
 
 def plain(c: Code) -> str:

@@ -54,7 +54,7 @@ def check_inplace(op_name: str, x) -> None:
             f"a view of a leaf Variable that requires grad is being used in an in-place operation. ({op_name}_)"
         )
     fn = x._grad_fn
-    if fn is not None and fn.outputs > 1:
+    if fn is not None and fn._outputs > 1:
         raise RuntimeError(
             f"Output {x._output_nr} of {fn.name()} is a view and is being modified inplace. This view is the "
             "output of a function that returns multiple views. Such functions do not allow the output views to "

@@ -116,8 +116,8 @@ def nodes_behind(outputs: list) -> list:
         node = waiting.pop()
         if id(node) not in found:
             found[id(node)] = node
-            waiting += [e[0] for e in node.edges if e is not None and e[1] != LEAF]
-    return sorted(found.values(), key=lambda node: node.seq)  # type: ignore[attr-defined]
+            waiting += [e[0] for e in node._edges if e is not None and e[1] != LEAF]
+    return sorted(found.values(), key=lambda node: node._seq)  # type: ignore[attr-defined]
 
 
 def record(model, inputs) -> tuple[list[Step], list[Call]]:
@@ -130,8 +130,8 @@ def record(model, inputs) -> tuple[list[Step], list[Call]]:
     steps = list(leaves.values())
     made: dict[int, Step] = {}
     for node in nodes_behind(outputs):
-        step = made[id(node)] = Step(kind_of(node), kind_of(node), innermost(calls, node.seq))
-        for edge in node.edges:
+        step = made[id(node)] = Step(kind_of(node), kind_of(node), innermost(calls, node._seq))
+        for edge in node._edges:
             if edge is None:
                 continue
             target, number, shape = edge[:3]

@@ -1,6 +1,8 @@
 """Recording and the backward pass by builtins: what they leave is what the forms in Python leave."""
 
 import gc
+import os
+import subprocess
 import sys
 import threading
 
@@ -37,9 +39,9 @@ def node_facts(node, values):
             return number.get(id(v)) if id(v) in number else (v._ptr, v._shape, v._strides, v._requires_grad, v._vc.version, v._grad_fn)
         return v
 
-    edges = [None if e is None else (told(e[0]) if isinstance(e[0], torch.Tensor) else id(e[0]), *e[1:]) for e in node.edges]
+    edges = [None if e is None else (told(e[0]) if isinstance(e[0], torch.Tensor) else id(e[0]), *e[1:]) for e in node._edges]
     saved = [told(v) for v in node.saved]
-    return type(node), node.outputs, edges, saved, list(node.versions), node.recipe
+    return type(node), node._outputs, edges, saved, list(node.versions), node.recipe
 
 
 NAMES = [
@@ -75,7 +77,7 @@ def test_what_is_not_noted():
     assert (w > 0).grad_fn is None and not (w > 0).requires_grad
     half = leaf(3, dtype=torch.float16)
     assert (half * half).grad_fn.name() == "MulBackward0"
-    later = [(w * y).grad_fn.seq for _ in range(3)]
+    later = [(w * y).grad_fn._seq for _ in range(3)]
     assert later[0] < later[1] < later[2]
 
 
@@ -222,6 +224,96 @@ def test_errors_of_the_walk():
         (y * y).sum().backward()
     assert torch.is_grad_enabled()
     (w * 2).sum().backward()
+
+
+NAMES_OF_ITS_OWN = ["hooks", "post_hooks", "seq", "edges", "outputs", "recipe", "saved", "versions", "release", "check_shapes"]
+
+
+@pytest.mark.parametrize("name", NAMES_OF_ITS_OWN)
+@pytest.mark.parametrize("value", [torch.ones(3), "text", None, [1, 2, 3], {1: 2}], ids=lambda v: type(v).__name__)
+def test_a_function_may_keep_anything_on_its_context(name, value):
+    class Own(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            setattr(ctx, name, value)
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            assert getattr(ctx, name) is value
+            setattr(ctx, name, [value])
+            return g * 2
+
+    w = torch.ones(3, requires_grad=True)
+    (Own.apply(w * 1) * 3 + w).sum().backward()
+    assert w.grad.tolist() == [7] * 3
+
+
+def test_errors_of_a_hash_are_its_own():
+    class Odd(torch.Tensor):
+        asked = limit = 0
+
+        def __hash__(self):
+            Odd.asked += 1
+            if Odd.asked > Odd.limit:
+                raise ValueError("no hash")
+            return 5
+
+    def gradient(limit):
+        Odd.asked, Odd.limit = 0, limit
+        w = torch.ones(3).as_subclass(Odd).requires_grad_()
+        (w * 2 + w * 3 + w[:1]).sum().backward()
+
+    gradient(1000)
+    for limit in range(Odd.asked):
+        with pytest.raises(ValueError, match="no hash"):
+            gradient(limit)
+
+
+COLLECTED = """
+import gc
+import flambeau as torch
+torch.ones(3).exp()
+w = torch.ones(3, requires_grad=True)
+
+def detach(phase, info):
+    global left
+    left -= 1
+    if left == 0:
+        y._grad_fn, y._requires_grad = None, False  # as another thread might, which goes on while garbage is collected
+
+gc.callbacks.append(detach)
+for calls in range(1, 30):
+    y = w * 1
+    left = calls
+    gc.set_threshold(1)
+    z = torch.mul(y, y)
+    gc.set_threshold(700)
+    if z.requires_grad:
+        z.sum().backward()
+"""
+
+
+def test_what_a_collection_changes_while_history_is_noted():
+    subprocess.run([sys.executable, "-c", COLLECTED], check=True, env={**os.environ, "PYTHONMALLOC": "debug"})
+
+
+def test_anomaly_mode_frees_what_failed():
+    def fail():
+        with pytest.raises(RuntimeError, match="returned nan values"), torch.autograd.set_detect_anomaly(True):
+            torch.full((5,), -1.0, requires_grad=True).sqrt().sum().backward()
+
+    fail()
+    gc.collect()
+    gc.disable()
+    try:
+        blocks = memory.stats()["blocks"]
+        for _ in range(5):
+            fail()
+        assert memory.stats()["blocks"] == blocks
+    finally:
+        gc.enable()
+        hooks.watched = False
 
 
 def test_two_threads_in_one_graph():

@@ -306,6 +306,37 @@ def test_memory_lives_as_long_as_an_object_that_comes_back(how):
     subprocess.run([sys.executable, "-c", IN_A_CYCLE, how], check=True)
 
 
+MOVED = """
+import gc
+import flambeau as torch
+torch.ones(3).exp()
+x, left = torch.arange(6.0), 0
+
+def move(phase, info):
+    global left
+    left -= 1
+    if left == 0:
+        x.data = torch.full((6,), 9.0)
+
+gc.callbacks.append(move)
+for calls in range(1, 12):
+    for more in range(3):
+        x.data = torch.zeros(6)
+        gc.collect()
+        left, kept = calls, [[] for _ in range(more)]
+        gc.set_threshold(1)
+        y = x[1:]
+        gc.set_threshold(700)
+        left = 0
+        assert y._ptr == y._storage.ptr + 4, calls
+"""
+
+
+def test_a_view_lies_in_one_memory_whatever_a_collection_changes():
+    """A finaliser, or another thread meanwhile, may give x other memory."""
+    subprocess.run([sys.executable, "-c", MOVED], check=True)
+
+
 def test_sizes_beyond_64_bits_are_errors_and_lose_no_block():
     big = torch.ones(1).expand(1 << 62)
     blocks = memory.stats()["blocks"]
