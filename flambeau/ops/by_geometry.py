@@ -60,8 +60,9 @@ def by_geometry(plan: Callable) -> Callable:
             key = (*kwargs, *key)
         found = None if key is None else known.get(key)
         if found is None:
+            count = threads.get_num_threads()
             found = plan(*args, **kwargs)
-            if key is not None:
+            if key is not None and threads.get_num_threads() == count:  # else it has room for fewer threads than there are
                 if len(known) >= MAX_CALLS:
                     known.clear()
                 known[key] = found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flambeau.runtime import launch
 from flambeau.runtime.calls_code import GEOMETRY, MOST, Code, items_of, loop
+from flambeau.runtime.calls_tensor import blank, put
 
 WORDS = 6  # of a table before the sizes of rooms
 MAX_BASES = 64  # outputs, operands, numbers and rooms of a call, and one
@@ -15,7 +16,7 @@ def call(c: Code) -> str:
     loops = ("operands", "numbers", "outs", "rooms", "launches", "args", "free", "result", "undo")
     c("entry:", f"  %bases = alloca [{MAX_BASES} x i64]", f"  %held = alloca [{MAX_BASES} x ptr]")
     c(f"  %slots = alloca [{launch.MAX_ARGS} x i64], align 16", "  %count_held = alloca i64", "  store i64 0, ptr %count_held")
-    c("  %items = alloca [6 x ptr]", "  %all = alloca i64", "  store i64 -1, ptr %all")
+    c("  %all = alloca i64", "  store i64 -1, ptr %all")
     c("  %word_at = alloca ptr", *[f"  %at_{name} = alloca i64" for name in loops], "  store i64 0, ptr %bases")
     own = c.let(f"getelementptr i8, ptr %self, i64 {c.at['items']}")
     table = c.let(f"call ptr @PyLong_AsVoidPtr(ptr {c.item(own, 0)})")
@@ -46,7 +47,7 @@ def call(c: Code) -> str:
         j = c.let(f"add i64 {operands}, {i}")
         x = at("%objects", "ptr", j)
         to = place("%bases", "i64", c.let(f"add i64 {first}, {j}"))
-        c.unless(c.let(f"call i1 @convert(ptr {x}, ptr {to})"), "null")
+        c.unless(c.let(f"call i1 @convert(ptr {x}, ptr {to})"), "failed")
 
     def hold(thing: str) -> None:
         n = c.let("load i64, ptr %count_held")
@@ -64,15 +65,15 @@ def call(c: Code) -> str:
         """The one output, of operand 0's geometry, which is dense, and a dtype of its own; none if that has no size."""
         n = c.whole(c.some(c.get(x, "_numel"), "strange"))
         c(f"  store i64 {n}, ptr %all", f"  br i1 {c.let(f'icmp slt i64 {itemsize}, 0')}, label %made, label %output", "output:")
-        for i, slot in enumerate(GEOMETRY[:4]):
-            c(f"  store ptr {c.get(x, slot)}, ptr {place('%items', 'ptr', str(i))}")
-        c(f"  store ptr {at(geometries, 'ptr', '0')}, ptr {place('%items', 'ptr', '4')}")
+        t = at("%held", "ptr", "0")
+        for slot in GEOMETRY[:4]:
+            c.share(t, slot, c.get(x, slot))
+        c.share(t, "_dtype", at(geometries, "ptr", "0"))
         nbytes = c.let(f"mul i64 {n}, {itemsize}")
         number = c.some(c.let(f"call ptr @PyLong_FromLongLong(i64 {nbytes})"), "failed")
         storage = c.let(f"call ptr @take(i64 {nbytes}, ptr {number})")
         c(f"  call void @Py_DecRef(ptr {number})")
-        hold(c.some(c.let(f"call ptr @new_tensor(ptr %items, ptr {c.some(storage, 'failed')})"), "failed"))
-        t = at("%held", "ptr", "0")
+        put(c, t, c.some(storage, "failed"))
         c(f"  store i64 {c.whole(c.get(t, '_ptr'))}, ptr {place('%bases', 'i64', '1')}")
 
     base_of_rooms = c.let(f"add i64 {first}, {given}")
@@ -106,6 +107,9 @@ def call(c: Code) -> str:
     def drop(i: str) -> None:
         c(f"  call void @Py_DecRef(ptr {at('%held', 'ptr', i)})")
 
+    c(f"  br i1 {c.let(f'icmp sgt i64 {itemsize}, 0')}, label %begin, label %begun", "begin:")
+    hold(blank(c, "null"))  # may collect garbage, which may change the operands: before they are looked at
+    c("  br label %begun", "begun:")
     loop(c, "operands", operands, operand)
     loop(c, "numbers", numbers, number)
     c(f"  br i1 {c.let(f'icmp ne i64 {itemsize}, 0')}, label %alike, label %apart", "alike:")
@@ -126,7 +130,7 @@ def call(c: Code) -> str:
     c(f"  ret ptr {result}", "failed:")
     loop(c, "undo", c.let("load i64, ptr %count_held"), drop)
     c("  br label %null", "null:", "  ret ptr null")
-    c.fail("strange", "@no_tensor")
+    c("strange:", "  call void @PyErr_SetString(ptr @flambeau_TypeError, ptr @no_tensor)", "  br label %failed")
     c.fail("wrong", "@miscounted")
     return c.text("define ptr @flambeau_call(ptr %self, ptr %objects, i64 %count)")
 

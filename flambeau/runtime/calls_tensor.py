@@ -77,14 +77,19 @@ def new_tensor(c: Code) -> str:
     t = blank(c, "lost")
     for i, slot in enumerate(GEOMETRY):
         c.share(t, slot, c.item("%items", i))
-    c.share(t, "_ptr", c.get("%storage", "ptr"))
-    c.share(t, "_vc", "%storage")
-    c.set(t, "_storage", "%storage")
+    put(c, t, "%storage")
+    c(f"  ret ptr {t}", "lost:", "  call void @Py_DecRef(ptr %storage)", "  ret ptr null")
+    return c.text("define internal ptr @new_tensor(ptr %items, ptr %storage)")
+
+
+def put(c: Code, t: str, storage: str) -> None:
+    """Put a tensor into memory of its own, which takes the storage."""
+    c.share(t, "_ptr", c.get(storage, "ptr"))
+    c.share(t, "_vc", storage)
+    c.set(t, "_storage", storage)
     c.share(t, "_base", "@flambeau_None")
     c.share(t, "_offset", "@flambeau_zero")
     c.share(t, "_view_version", "@flambeau_zero")
-    c(f"  ret ptr {t}", "lost:", "  call void @Py_DecRef(ptr %storage)", "  ret ptr null")
-    return c.text("define internal ptr @new_tensor(ptr %items, ptr %storage)")
 
 
 def fresh(c: Code) -> str:

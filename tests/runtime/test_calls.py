@@ -9,7 +9,7 @@ import pytest
 
 import flambeau as torch
 from flambeau.core.size import Size
-from flambeau.ops.by_geometry import key_of
+from flambeau.ops.by_geometry import by_geometry, key_of
 from flambeau.ops.record import TABLE, hooks
 from flambeau.runtime import calls, memory
 from flambeau.runtime.allocator import class_size
@@ -337,6 +337,37 @@ def test_a_view_lies_in_one_memory_whatever_a_collection_changes():
     subprocess.run([sys.executable, "-c", MOVED], check=True)
 
 
+SHRUNK = """
+import gc
+import flambeau as torch
+torch.ones(3).exp()
+x, left = torch.ones(7, 1000), 0
+
+def move(phase, info):
+    global left
+    left -= 1
+    if left == 0:
+        x.data = torch.ones(3, 1000)
+
+gc.callbacks.append(move)
+for calls in range(1, 12):
+    for more in range(3):
+        x.data = torch.ones(7, 1000)
+        x.exp(), x + x
+        gc.collect()
+        left, kept = calls, [[] for _ in range(more)]
+        gc.set_threshold(1)
+        y = x.exp()
+        gc.set_threshold(700)
+        left = 0
+        assert len(y) * 4000 == y._storage.nbytes, calls
+"""
+
+
+def test_a_result_has_one_geometry_whatever_a_collection_changes():
+    subprocess.run([sys.executable, "-c", SHRUNK], check=True, env={**os.environ, "PYTHONMALLOC": "debug"})
+
+
 def test_sizes_beyond_64_bits_are_errors_and_lose_no_block():
     big = torch.ones(1).expand(1 << 62)
     blocks = memory.stats()["blocks"]
@@ -376,6 +407,24 @@ def test_what_is_known_is_the_same_by_builtin_and_python():
     assert not m.fn.known
     for fn in (torch.mm, lambda input, mat2: torch.mm(mat2=mat2, input=input)):
         assert torch.equal(fn(a, b), first)
+
+
+def test_a_call_planned_while_the_number_of_threads_changes_is_not_kept():
+    before = torch.get_num_threads()
+    count = [before + 1, before]
+
+    @by_geometry
+    def planned(input):
+        torch.set_num_threads(count.pop())  # as another thread might
+        return lambda x: x
+
+    try:
+        for kept in (1, 0):
+            planned.known.clear()
+            planned(torch.ones(3))
+            assert len(planned.known) == kept
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_classes_and_history():
