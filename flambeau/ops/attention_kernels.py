@@ -12,7 +12,9 @@ softmax, 2018.
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 
+from flambeau.codegen.target import LANE_BYTES
 from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Float, Int, Ptr, kernel
@@ -22,35 +24,74 @@ BR = BC = 64  # queries and keys in a tile: multiples of every register tile
 
 
 # parts, traced inline -----------------------------------------------------------------------------
-def turned(k, out, src, rows, n, row_step, step, read=None):
+def turned(k, out, src, rows, n, row_step, step, tile: Tile, read=None):
     """out[p, i] = src[i, p] for `rows` <= BR rows of n, as (n, BR), 0 beyond; read: what is made of an element."""
-    d = out.dtype
+    d, w, step = out.dtype, tile.nr // 2, E.wrap(step, dt.int64)
     read = read or (lambda v: E.cast(v, d))
-    with k.seq(0, BR, 8) as j:
-        with k.if_(j + 8 <= rows):
-            columns = [src.at((j + i) * row_step) for i in range(8)]
-            with k.seq(n) as p:
-                for i in range(8):
-                    out[p * BR + j + i] = read(columns[i][p * step])
-        with k.else_(), k.seq(n) as p:
-            with k.seq(j, E.minimum(rows, j + 8)) as i:
-                out[p * BR + i] = read(src[i * row_step + p * step])
-            with k.seq(E.maximum(rows, j), j + 8) as i:
-                out[p * BR + i] = E.const(0, d)
+    with k.seq(0, BR, w) as i0:
+        whole = k.var(E.const(0, dt.int64))
+        with k.if_((step == 1) & (i0 + w <= rows)):
+            whole.set(n // w * w)
+            with k.seq(0, whole.get(), w) as p, k.lanes(w) as l:
+                values = [read(src[(i0 + i) * row_step + p + l]) for i in range(w)]
+                for i, v in enumerate(k.transpose(values)):
+                    out[(p + i) * BR + i0 + l] = v
+        real = E.minimum(E.maximum(rows - i0, 0), w)
+        with k.seq(whole.get(), n) as p:
+            with k.seq(real) as i:
+                out[p * BR + i0 + i] = read(src[(i0 + i) * row_step + p * step])
+            with k.seq(real, w) as i:
+                out[p * BR + i0 + i] = E.const(0, d)
 
 
-def hidden(k, s, rows, cols, first_query, first_key, mask, steps, spare, causal: bool, how: str):
-    """Scores (keys, queries) with the mask: "bool" (true takes part), "add", or "" (none); -inf after a causal query."""
+def hidden(k, s, rows, cols, first_query, first_key, mask, steps, spare, tile: Tile, causal: bool, how: str):
+    """Scores (keys, queries) with the mask: "bool" (true takes part), "add", or "" (none); -inf after a causal query.
+
+    Register tiles in which no causal query sees a key are left as they are.
+    """
     d = s.dtype
     low = E.const(-math.inf, d)
     if how:
-        turned(k, spare, mask.at(first_query * steps[0] + first_key * steps[1]), rows, cols, *steps,
+        turned(k, spare, mask.at(first_query * steps[0] + first_key * steps[1]), rows, cols, *steps, tile,
                read=lambda v: E.where(v, E.const(0, d), low) if how == "bool" else E.cast(v, d))  # fmt: skip
         with k.seq(cols) as j, k.vector(rows, unroll=4) as i:
             s[j * BR + i] = s[j * BR + i] + spare[j * BR + i]
     if causal:
-        with k.if_(first_key + cols > first_query), k.seq(cols) as j, k.vector(rows, unroll=4) as i:
-            s[j * BR + i] = E.where(first_key + j <= first_query + i, s[j * BR + i], low)
+        with k.seq(E.maximum(first_query - first_key + 1, 0), cols) as j:
+            blind = first_key + j - first_query  # so many queries do not see key j
+            at = blind // tile.nr * tile.nr
+            with k.lanes(tile.nr) as i:
+                s.store(j * BR + at + i, low, where=i < blind - at)
+
+
+def limits(rows, cols, past, tile: Tile) -> tuple:
+    """Of causal scores: the keys that a register tile of queries sees; the same as a span; a tile of keys' span of queries."""
+    return (lambda i: E.minimum(cols, past + i + tile.nr), lambda i: (0, E.minimum(cols, past + i + tile.mr)),
+            lambda j: (E.maximum(j - past, 0), rows))  # fmt: skip
+
+
+@contextmanager
+def lanes_of_queries(k, rows, cols, past, tile: Tile, causal: bool):
+    """(the queries of a tile, in lanes; how many of its keys are to be looked at); past: keys before that all see."""
+    group, unroll = (tile.nr, 2) if causal else (BR, 4)
+    with k.seq(0, rows, group) as i0, k.vector(i0, E.minimum(i0 + group, rows), unroll=unroll) as i:
+        yield i, E.minimum(cols, past + i0 + group) if causal else cols
+
+
+def row_dots(k, out, a, b, rows, n, padded, row_step):
+    """out[i] = sum_p a[i, p] b[i, p] for `rows` <= BR rows of n, a's padded with zeros: a register of sums for each row."""
+    d = out.dtype
+    w = LANE_BYTES // d.itemsize
+    with k.seq(0, rows, w) as i0, k.lanes(w) as l:
+        at = [E.minimum(i0 + i, rows - 1) for i in range(w)]
+        sums = [k.var(E.const(0, d), d) for _ in range(w)]
+        with k.seq(0, n, w) as p:
+            for i, s in zip(at, sums, strict=True):
+                s.set(E.fma(a[i * padded + p + l], E.cast(b.load(i * row_step + p + l, where=l < n - p), d), s.get()))
+        parts = k.transpose([s.get() for s in sums])
+        while len(parts) > 1:
+            parts = [x + y for x, y in zip(parts[::2], parts[1::2], strict=True)]
+        out[i0 + l] = parts[0]
 
 
 def left(x, words, j, i, queries):
@@ -84,32 +125,30 @@ def attention(k, y: Ptr, lse: Ptr, q: Ptr, key: Ptr, v: Ptr, mask: Ptr, kept: Pt
         o = spare.at(BR * BC if how else 0)
         rows_k = o.at(BR * padded)
         rows_v = rows_k.at(seen * padded_n)
-        copied(k, rows_k, key.at(b * kb + (h // group) * kh), seen, n, padded_n, kl, kd, E.cast(scale, d))
-        copied(k, rows_v, v.at(b * vb + (h // group) * vh), seen, nv, padded, vl, vd)
+        copied(k, rows_k, key.at(b * kb + (h // group) * kh), seen, n, padded_n, kl, kd, tile, E.cast(scale, d))
+        copied(k, rows_v, v.at(b * vb + (h // group) * vh), seen, nv, padded, vl, vd, tile)
         bits = kept.at(b * wb + h * wh)
         with k.seq(first, last, BR) as r:
             rows = E.minimum(last - r, BR)
-            turned(k, qt, q.at(b * qb + h * qh + r * ql), rows, n, ql, qd)
+            turned(k, qt, q.at(b * qb + h * qh + r * ql), rows, n, ql, qd, tile)
             filled(k, top, BR, -math.inf)
             filled(k, total, BR, 0)
             filled(k, o, BR * padded, 0)
             with k.seq(0, E.minimum(seen, r + rows) if causal else seen, BC) as c:
                 cols = E.minimum(seen - c, BC)
-                product(k, s, rows_k.at(c * padded_n), qt, cols, rows, n, tile, (padded_n, 1), (BR, 1), BR)
-                hidden(k, s, rows, cols, r, c, mask.at(b * mb + h * mh), (ml, ms), spare, causal, how)
-                with k.vector(rows, unroll=4) as i:
-                    exponentials(k, s, top, total, fade, i, cols, bits.at((c >> 5) * queries + r) if drop else None, queries)
-                product(k, o, s, rows_v.at(c * padded), rows, padded, cols, tile, (1, BR), (padded, 1), padded, True, fade)
-            with k.seq(rows) as i:
-                sums = total[i]
-                empty = sums == 0  # a query that sees nothing gives 0
-                inverse = E.where(empty, E.const(0, d), (E.cast(rise, d) if drop else 1) / sums)
-                out, row = y.at(b * yb + h * yh + (r + i) * yl), o.at(i * padded)
-                with k.vector(nv) as j:
-                    out[j] = row[j] * inverse
+                past = r - c
+                tall, span, _ = limits(rows, cols, past, tile) if causal else (None, None, None)
+                product(k, s, rows_k.at(c * padded_n), qt, cols, rows, n, tile, (padded_n, 1), (BR, 1), BR, tall=tall)
+                hidden(k, s, rows, cols, r, c, mask.at(b * mb + h * mh), (ml, ms), spare, tile, causal, how)
+                with lanes_of_queries(k, rows, cols, past, tile, causal) as (i, some):
+                    exponentials(k, s, top, total, fade, i, some, bits.at((c >> 5) * queries + r) if drop else None, queries)
+                product(k, o, s, rows_v.at(c * padded), rows, padded, cols, tile, (1, BR), (padded, 1), padded, fade=fade, span=span)
             with k.vector(rows) as i:
                 sums = total[i]
-                lse[bh * queries + r + i] = E.where(sums == 0, E.const(0, d), top[i] + E.log(sums))
+                empty = sums == 0  # a query that sees nothing gives 0
+                fade[i] = E.where(empty, E.const(0, d), (E.cast(rise, d) if drop else 1) / sums)
+                lse[bh * queries + r + i] = E.where(empty, E.const(0, d), top[i] + E.log(sums))
+            written(k, y.at(b * yb + h * yh + r * yl), yl, o, rows, nv, padded, tile, fade)
 
 
 def exponentials(k, s, top, total, fade, i, cols, kept, queries):
@@ -156,6 +195,7 @@ def attention_backward(k, gq: Ptr, gk: Ptr, gv: Ptr, g: Ptr, y: Ptr, lse: Ptr, q
         b, h = bh // heads, E.mod(bh, heads)
         first = (task - bh * chunks) * chunk
         last = E.minimum(first + chunk, queries)
+        seen = E.minimum(keys, first + chunk) if causal else keys  # in whole tiles, or all
         p = scratch.at(k.worker * scratch_size)
         s, spare = p.at(BR * BC), p.at(2 * BR * BC)
         shift, dots = p.at(3 * BR * BC), p.at(3 * BR * BC + BR)
@@ -165,8 +205,8 @@ def attention_backward(k, gq: Ptr, gk: Ptr, gv: Ptr, g: Ptr, y: Ptr, lse: Ptr, q
         rows_g = sum_q.at(BR * padded_n)
         rows_k = rows_g.at(BR * padded)
         rows_v = rows_k.at(keys * padded_n)
-        copied(k, rows_k, key.at(b * kb + (h // group) * kh), keys, n, padded_n, kl, kd, factor)
-        copied(k, rows_v, v.at(b * vb + (h // group) * vh), keys, nv, padded, vl, vd)
+        copied(k, rows_k, key.at(b * kb + (h // group) * kh), seen, n, padded_n, kl, kd, tile, factor)
+        copied(k, rows_v, v.at(b * vb + (h // group) * vh), seen, nv, padded, vl, vd, tile)
         if whole:
             sum_k = rows_v.at(keys * padded)
             sum_v = sum_k.at(high * padded_n)
@@ -179,34 +219,35 @@ def attention_backward(k, gq: Ptr, gk: Ptr, gv: Ptr, g: Ptr, y: Ptr, lse: Ptr, q
             rows = E.minimum(last - r, BR)
             src_q, src_g, src_y = (t.at(b * tb + h * th + r * tl) for t, tb, th, tl in
                                    ((q, qb, qh, ql), (g, gb, gh, gl), (y, yb, yh, yl)))  # fmt: skip
-            turned(k, qt, src_q, rows, n, ql, qd)
-            turned(k, gt, src_g, rows, nv, gl, gd)
-            copied(k, rows_q, src_q, rows, n, padded_n, ql, qd, factor)
-            copied(k, rows_g, src_g, rows, nv, padded, gl, gd)
+            copied(k, rows_q, src_q, rows, n, padded_n, ql, qd, tile, factor)
+            copied(k, rows_g, src_g, rows, nv, padded, gl, gd, tile)
+            turned(k, qt, src_q, rows, n, ql, qd, tile)
+            turned(k, gt, src_g, rows, nv, gl, gd, tile)
             filled(k, sum_q, BR * padded_n, 0)
-            with k.seq(rows) as i:
-                dot = k.acc("add", d)
-                with k.vector(nv) as j:
-                    dot.update(rows_g[i * padded + j] * E.cast(src_y[i * yl + j], d))
-                dots[i] = dot.value
+            row_dots(k, dots, rows_g, src_y, rows, nv, padded, yl)
+            with k.vector(rows) as i:
                 shift[i] = lse[bh * queries + r + i]
-            with k.seq(0, E.minimum(keys, r + rows) if causal else keys, BC) as c:
-                cols = E.minimum(keys - c, BC)
-                product(k, p, rows_k.at(c * padded_n), qt, cols, rows, n, tile, (padded_n, 1), (BR, 1), BR)
-                product(k, s, rows_v.at(c * padded), gt, cols, rows, nv, tile, (padded, 1), (BR, 1), BR)
-                hidden(k, p, rows, cols, r, c, mask.at(b * mb + h * mh), (ml, ms), spare, causal, how)
+            with k.seq(0, E.minimum(seen, r + rows) if causal else seen, BC) as c:
+                cols = E.minimum(seen - c, BC)
+                past = r - c
+                tall, span, rest = limits(rows, cols, past, tile) if causal else (None, None, None)
+                product(k, p, rows_k.at(c * padded_n), qt, cols, rows, n, tile, (padded_n, 1), (BR, 1), BR, tall=tall)
+                product(k, s, rows_v.at(c * padded), gt, cols, rows, nv, tile, (padded, 1), (BR, 1), BR, tall=tall)
+                hidden(k, p, rows, cols, r, c, mask.at(b * mb + h * mh), (ml, ms), spare, tile, causal, how)
                 words = bits.at((c >> 5) * queries + r)
-                with k.seq(cols) as j, k.vector(rows, unroll=4) as i:
-                    w, x = E.exp(p[j * BR + i] - shift[i]), s[j * BR + i]
-                    s[j * BR + i] = w * ((left(x * rise, words, j, i, queries) if drop else x) - dots[i])
-                    p[j * BR + i] = left(w * rise, words, j, i, queries) if drop else w
-                product(k, sum_v.at(c * padded), p, rows_g, cols, padded, rows, tile, (BR, 1), (padded, 1), padded, True)
-                product(k, sum_k.at(c * padded_n), s, rows_q, cols, padded_n, rows, tile, (BR, 1), (padded_n, 1), padded_n, True)
-                product(k, sum_q, s, rows_k.at(c * padded_n), rows, padded_n, cols, tile, (1, BR), (padded_n, 1), padded_n, True)
-            written(k, gq.at(b * ob + h * oh + r * ol), ol, sum_q, rows, n, padded_n)
+                with lanes_of_queries(k, rows, cols, past, tile, causal) as (i, some):
+                    low, dot = shift[i], dots[i]
+                    with k.seq(some) as j:
+                        w, x = E.exp(p[j * BR + i] - low), s[j * BR + i]
+                        s[j * BR + i] = w * ((left(x * rise, words, j, i, queries) if drop else x) - dot)
+                        p[j * BR + i] = left(w * rise, words, j, i, queries) if drop else w
+                product(k, sum_v.at(c * padded), p, rows_g, cols, padded, rows, tile, (BR, 1), (padded, 1), padded, True, span=rest)
+                product(k, sum_k.at(c * padded_n), s, rows_q, cols, padded_n, rows, tile, (BR, 1), (padded_n, 1), padded_n, True, span=rest)
+                product(k, sum_q, s, rows_k.at(c * padded_n), rows, padded_n, cols, tile, (1, BR), (padded_n, 1), padded_n, True, span=span)
+            written(k, gq.at(b * ob + h * oh + r * ol), ol, sum_q, rows, n, padded_n, tile)
         if whole:
-            written(k, gk.at(b * okb + h * okh), okl, sum_k, keys, n, padded_n)
-            written(k, gv.at(b * ovb + h * ovh), ovl, sum_v, keys, nv, padded)
+            written(k, gk.at(b * okb + h * okh), okl, sum_k, keys, n, padded_n, tile)
+            written(k, gv.at(b * ovb + h * ovh), ovl, sum_v, keys, nv, padded, tile)
 
 
 @kernel

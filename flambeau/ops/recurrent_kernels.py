@@ -60,13 +60,13 @@ def walk(k, y: Ptr, g: Ptr, gh: Ptr, hp: Ptr, cp: Ptr, full: Ptr, h: Ptr, c: Ptr
         acts = hs.at(block * wide)
         fs = acts.at(block * E.maximum(gates * padded, wide))
         filled(k, hs, block * wide, 0)
-        copied(k, hs, h.at(first * width), own, width, wide, width, 1)
+        copied(k, hs, h.at(first * width), own, width, wide, width, 1, tile)
         if projected:
             filled(k, fs, block * padded, 0)
         with k.seq(steps) as t:
             at = start[t] + first * between
             rows = E.minimum(own, count[t] - first)
-            written(k, hp.at(at * width), between * width, hs, rows, width, wide)
+            written(k, hp.at(at * width), between * width, hs, rows, width, wide, tile)
             product(k, acts, hs, w, rows, gates * padded, width, tile, (wide, 1), (tile.nr, width), gates * padded)
             with k.seq(rows) as i:
                 part, row = acts.at(i * gates * padded), at + i * between
@@ -87,9 +87,9 @@ def walk(k, y: Ptr, g: Ptr, gh: Ptr, hp: Ptr, cp: Ptr, full: Ptr, h: Ptr, c: Ptr
                         y[row * n + j] = new
             if projected:
                 product(k, acts, fs, wr, rows, wide, n, tile, (padded, 1), (tile.nr, n), wide)
-                written(k, hs, wide, acts, rows, width, wide)
-                written(k, y.at(at * width), between * width, acts, rows, width, wide)
-        written(k, h.at(first * width), width, hs, own, width, wide)
+                written(k, hs, wide, acts, rows, width, wide, tile)
+                written(k, y.at(at * width), between * width, acts, rows, width, wide, tile)
+        written(k, h.at(first * width), width, hs, own, width, wide, tile)
 
 
 def lstm_cell(g, part, c, cp, j, n, padded):
@@ -133,7 +133,7 @@ def walk_back(k, dg: Ptr, dgh: Ptr, both: Ptr, g: Ptr, gh: Ptr, hp: Ptr, cp: Ptr
         fs = back.at(block * wide)
         filled(k, ds, block * wide, 0)
         filled(k, gs, block * gates * n, 0)
-        copied(k, ds, dh.at(first * width), own, width, wide, width, 1)
+        copied(k, ds, dh.at(first * width), own, width, wide, width, 1, tile)
         with k.seq(steps) as t:
             at = start[t] + first * between
             rows = E.minimum(own, count[t] - first)
@@ -165,7 +165,7 @@ def walk_back(k, dg: Ptr, dgh: Ptr, both: Ptr, g: Ptr, gh: Ptr, hp: Ptr, cp: Ptr
             product(k, back, gs, w, rows, wide, gates * n, tile, (gates * n, 1), (tile.nr, gates * n), wide)
             with k.seq(rows) as i, k.vector(width) as j:  # rows whose sequences are not that long keep what they have
                 ds[i * wide + j] = back[i * wide + j] + ds[i * wide + j] if mode == "GRU" else back[i * wide + j]
-        written(k, dh.at(first * width), width, ds, own, width, wide)
+        written(k, dh.at(first * width), width, ds, own, width, wide, tile)
 
 
 def lstm_slopes(g, old, gh, dc, j, n):

@@ -12,6 +12,7 @@ from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 
 LINE = 64  # bytes of a cache line
+AHEAD = 8  # rows from the one copied to the one asked for
 GAP = 4096  # bytes between the scratch of two threads: what one core fetches ahead of its reads, the other must not write
 
 
@@ -40,37 +41,64 @@ def rounded(n: int, to: int) -> int:
     return -(-n // to) * to
 
 
-def product(k, out, a, b, rows, cols, depth, tile: Tile, a_st, b_st, out_step, add: bool = False, fade=None):
+def product(k, out, a, b, rows, cols, depth, tile: Tile, a_st, b_st, out_step, add: bool = False, fade=None, tall=None,
+            span=None):  # fmt: skip
     """out[i, j] (+)= sum_p a[i, p] b[p, j]; rows and cols are rounded up to whole register tiles.
 
     a_st: a's steps along i and p; b_st: b's along p, and along j from one register tile to the next (inside it is 1);
-    fade: what row i of out is multiplied by before.
+    fade: what row i of out is multiplied by before (then it adds); tall(j): how many rows are wanted in the register tile at column j;
+    span(i): the range of p in the one at row i, outside which a is 0.
     """
     d = out.dtype
-    with k.seq(0, cols, tile.nr) as j0, k.seq(0, rows, tile.mr) as i0:
+    with k.seq(0, cols, tile.nr) as j0, k.seq(0, rows if tall is None else tall(j0), tile.mr) as i0:
         corner, left, right = out.at(i0 * out_step + j0), a.at(i0 * a_st[0]), b.at(j0 * b_st[1])
         with k.lanes(tile.nr) as j:
-            sums = [k.var(corner[i * out_step + j] if add else E.const(0, d), d) for i in range(tile.mr)]
-            if fade is not None:
-                for i, s in enumerate(sums):
-                    s.set(s.get() * fade[i0 + i])
-            with k.seq(depth) as p:
+            sums = [k.var(E.const(0, d), d) for _ in range(tile.mr)]
+            with k.seq(*((0, depth) if span is None else span(i0))) as p:
                 bv = right[p * b_st[0] + j]
                 for i, s in enumerate(sums):
                     s.set(E.fma(left[i * a_st[0] + p * a_st[1]], bv, s.get()))
             for i, s in enumerate(sums):
-                corner[i * out_step + j] = s.get()
+                at, total = i * out_step + j, s.get()
+                if fade is not None:
+                    total = E.fma(corner[at], fade[i0 + i], total)
+                elif add:
+                    total = corner[at] + total
+                corner[at] = total
 
 
-def copied(k, out, src, rows, n, padded, row_step, step, factor=None):
-    """out[i, p] = src[i, p] (* factor) for `rows` rows of n, each padded with zeros."""
+def by_lanes(k, rows, n, end, tile: Tile, move) -> None:
+    """move(i, p0, p, where) of all rows i, for every register tile's width of lanes p0 + p; where: those below n, if not all."""
+    with k.seq(0, end, tile.nr) as p0:
+        with k.if_(n - p0 >= tile.nr), k.seq(rows) as i, k.lanes(tile.nr) as p:
+            move(i, p0, p, None)
+        with k.else_(), k.seq(rows) as i, k.lanes(tile.nr) as p:
+            move(i, p0, p, p < n - p0)
+
+
+def ask(p, at, tile: Tile, write: bool = False) -> None:
+    """Ask for what a register tile's width of lanes will touch AHEAD rows later."""
+    for line in range(0, tile.nr, LINE // p.dtype.itemsize):
+        p.prefetch(at + line, write=write)
+
+
+def copied(k, out, src, rows, n, padded, row_step, step, tile: Tile, factor=None):
+    """out[i, p] = src[i, p] (* factor) for `rows` rows of n, each padded with zeros to whole register tiles."""
     d, step = out.dtype, E.wrap(step, dt.int64)
-    with k.seq(rows) as i:
+
+    def scaled(v):
+        return E.cast(v, d) if factor is None else E.cast(v, d) * factor
+
+    def move(i, p0, p, where):
+        ask(src, (i + AHEAD) * row_step + p0, tile)
+        out[i * padded + p0 + p] = scaled(src.load(i * row_step + p0 + p, where))
+
+    with k.if_(step == 1):
+        by_lanes(k, rows, n, padded, tile, move)
+    with k.else_(), k.seq(rows) as i:
         row, to = src.at(i * row_step), out.at(i * padded)
-        for unit in (True, False):
-            with k.if_((step == 1) if unit else (step != 1)), k.vector(n) as p:
-                v = E.cast(row[p if unit else p * step], d)
-                to[p] = v if factor is None else v * factor
+        with k.vector(n) as p:
+            to[p] = scaled(row[p * step])
         with k.vector(n, padded) as p:
             to[p] = E.const(0, d)
 
@@ -81,9 +109,12 @@ def filled(k, out, count, value) -> None:
         out[i] = E.const(value, out.dtype)
 
 
-def written(k, out, row_step, src, rows, n, padded) -> None:
-    """Padded rows out of scratch."""
-    with k.seq(rows) as i:
-        to, row = out.at(i * row_step), src.at(i * padded)
-        with k.vector(n) as j:
-            to[j] = row[j]
+def written(k, out, row_step, src, rows, n, padded, tile: Tile, factors=None) -> None:
+    """Padded rows out of scratch (times their factors)."""
+
+    def move(i, p0, p, where):
+        ask(out, (i + AHEAD) * row_step + p0, tile, write=True)
+        v = src[i * padded + p0 + p]
+        out.store(i * row_step + p0 + p, v if factors is None else v * factors[i], where)
+
+    by_lanes(k, rows, n, n, tile, move)

@@ -130,6 +130,19 @@ def test_gradients_of_many_tiles(rng, causal):
         assert_close(a.numpy(), b.numpy(), slack=10)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_rounding(rng, causal):
+    """Sums over many tiles keep float32's digits: relative errors (root mean square) of the size of PyTorch's."""
+    arrays = [*operands(rng, 2, 2, 2, 512, 512, 64, 64), rng.standard_normal((2, 2, 512, 64))]
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        q, k, v, g = (torch.from_numpy(a.astype(np.float32)).to(dtype) for a in arrays)
+        y = SDPA(*(t.requires_grad_() for t in (q, k, v)), is_causal=causal)
+        found.append([t.double().numpy() for t in (y.detach(), *torch.autograd.grad(y, (q, k, v), g))])
+    for single, double in zip(*found, strict=True):
+        assert np.sqrt(np.mean((single - double) ** 2) / np.mean(double**2)) < 5e-7
+
+
 def test_gradient_of_mask(rng):
     q, k, v = (torch.from_numpy(a) for a in operands(rng, 1, 2, 2, 5, 4, 3, 2))
     assert gradcheck(lambda m: SDPA(q, k, v, attn_mask=m), (torch.randn(5, 4, dtype=torch.float64, requires_grad=True),))
