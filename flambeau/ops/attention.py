@@ -13,11 +13,12 @@ from flambeau.core import shapes as S
 from flambeau.ir.kernel import compute_dtype
 from flambeau.ops import attention_kernels as K
 from flambeau.ops.attention_keep import drawn, noise
+from flambeau.ops.by_geometry import by_geometry
 from flambeau.ops.create import ones
 from flambeau.ops.embedding import dropout
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 from flambeau.ops.tiles import per_thread, rounded, tile_for
-from flambeau.runtime import memory
+from flambeau.runtime import calls
 from flambeau.runtime.threads import get_num_threads
 
 FEW = 4  # queries below which packing the keys would cost more than the products
@@ -55,7 +56,7 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
     if attn_mask is not None:
         attn_mask = four(attn_mask, lead, (length, keys))
     kept = four(drawn(weights, length, keys, 1 - dropout_p), lead) if dropout_p else None
-    y = attention_of(q, k, v, attn_mask, kept, dropout_p, bool(is_causal), scale)[0]
+    y = attention_of(q, k, v, attn_mask, kept, dropout_p or 0, bool(is_causal), scale)[0]
     return y if len(lead) == 2 else y.reshape(*lead, *y._shape[-2:])
 
 
@@ -141,25 +142,26 @@ def split(count: int, heads: int) -> tuple[int, int]:
     return -(-count // size), size
 
 
-def interleaved(shape, dtype):
-    """An empty (batch, heads, rows, width) tensor whose heads lie beside each other, as the layers around want them."""
+def interleaved(shape, dtype) -> tuple:
+    """The geometry (batch, heads, rows, width) in which heads lie beside each other, as the layers around want them."""
     b, h, n, w = shape
-    return hooks.empty_strided(hooks.Size(shape), (n * h * w, w, h * w, 1), dtype)
+    return hooks.geometry(shape, (n * h * w, w, h * w, 1), dtype)
 
 
-def masking(mask) -> tuple:
-    """(kind of mask, its strides)."""
+def masking(mask, spare, at: int) -> tuple:
+    """(kind of mask, its dtype, its address, its strides), where it is operand `at`; spare: an address if there is none."""
     if mask is None:
-        return "", (0, 0, 0, 0)
-    return "bool" if mask._dtype is dt.bool else "add", mask._strides
+        return "", dt.bool, spare, (0, 0, 0, 0)
+    return "bool" if mask._dtype is dt.bool else "add", mask._dtype, calls.operand(at), mask._strides
 
 
-def keeping(kept, dropout_p: float, spare) -> tuple:
-    """(address of the bits of dropout, what kept weights are multiplied by, the bits' strides)."""
-    return (spare._ptr, 1.0, (0, 0)) if kept is None else (kept._ptr, 1 / (1 - dropout_p), kept._strides[:2])
+def keeping(kept, dropout_p: float, spare, at: int) -> tuple:
+    """(address of the bits of dropout, what kept weights are multiplied by, the bits' strides), likewise."""
+    return (spare, 1.0, (0, 0)) if kept is None else (calls.operand(at), 1 / (1 - dropout_p), kept._strides[:2])
 
 
 @op(KERNEL, function=False, method=False, node="ScaledDotProductFlashAttentionForCpuBackward0")
+@by_geometry
 def attention_of(query, key, value, mask, kept, dropout_p, is_causal, scale):
     """(output, log of the sums) over (batch, heads, rows, width) operands; see `scaled_dot_product_attention`."""
     (b, h, length, n), (_, hk, keys, nv), d = query._shape, value._shape, query._dtype
@@ -167,17 +169,17 @@ def attention_of(query, key, value, mask, kept, dropout_p, is_causal, scale):
     tile = tile_for(acc)
     padded_n, padded = rounded(n, tile.nr), rounded(nv, tile.nr)
     chunks, chunk = split(length, b * h)
-    y, lse = interleaved((b, h, length, nv), d), hooks.empty((b, h, length), acc)
-    how, ms = masking(mask)
+    outs = interleaved((b, h, length, nv), d), hooks.dense((b, h, length), acc)
+    y, lse = calls.out(0), calls.out(1)
+    given = sum(t is not None for t in (mask, kept))
+    how, masks, mask_at, ms = masking(mask, lse, 3)
+    bits, rise, ws = keeping(kept, dropout_p, lse, 2 + given)
     size = per_thread(K.BR * (2 * K.BC + 3 + n + padded) + keys * (padded_n + padded), acc)
-    room = memory.allocate(size * acc.itemsize * get_num_threads())
-    bits, rise, ws = keeping(kept, dropout_p, lse)
-    k = K.attention((d, acc, d, d, d, dt.bool if mask is None else mask._dtype, dt.int32, acc), causal=is_causal, how=how,
-                    drop=kept is not None, tile=tile)  # fmt: skip
-    k(b * h * chunks, max(1, WORK // (chunk * keys * n)), y._ptr, lse._ptr, query._ptr, key._ptr, value._ptr,
-      lse._ptr if mask is None else mask._ptr, bits, room.ptr, h, h // hk, length, keys, n, nv, padded_n, padded, scale,
-      rise, chunks, chunk, size, *ws, *y._strides[:3], *query._strides, *key._strides, *value._strides, *ms)  # fmt: skip
-    return y, lse
+    k = K.attention((d, acc, d, d, d, masks, dt.int32, acc), causal=is_causal, how=how, drop=kept is not None, tile=tile)
+    args = (y, lse, *map(calls.operand, range(3)), mask_at, bits, calls.room(), h, h // hk, length, keys, n, nv, padded_n, padded,
+            scale, rise, chunks, chunk, size, *ws, *outs[0][2][:3], *query._strides, *key._strides, *value._strides, *ms)  # fmt: skip
+    launch = k, b * h * chunks, max(1, WORK // (chunk * keys * n)), args
+    return calls.bind(outs, 3 + given, 0, [launch], (size * acc.itemsize * get_num_threads(),))
 
 
 @attention_of.vjp("query", "key", "value")
@@ -186,33 +188,38 @@ def _(gs, query, key, value, mask, kept, dropout_p, is_causal, scale, result0, r
     return attention_graph(*given, needs) if hooks.recording() else attention_gradients(*given, result0, result1)
 
 
+@by_geometry
 def attention_gradients(g, query, key, value, mask, kept, dropout_p: float, is_causal: bool, scale: float, y, lse):
     """(gq, gk, gv) by the tiled kernels."""
     (b, h, length, n), (_, hk, keys, nv), d, acc = query._shape, value._shape, query._dtype, lse._dtype
     tile = tile_for(acc)
     padded_n, padded, high = rounded(n, tile.nr), rounded(nv, tile.nr), rounded(keys, tile.mr)
     chunks, chunk = split(length, b * h)
-    gq, gk, gv = (interleaved(t._shape, d) for t in (query, key, value))
+    outs = [interleaved(t._shape, d) for t in (query, key, value)]
+    gq, gk, gv = map(calls.out, range(3))
     count = h // hk * chunks  # tasks that share a head of keys
-    parts_k, parts_v = (None if count == 1 else memory.allocate(b * h * chunks * high * w * acc.itemsize)
-                        for w in (padded_n, padded))  # fmt: skip
-    how, ms = masking(mask)
+    given = sum(t is not None for t in (mask, kept))
+    y_at, lse_at = calls.operand(4 + given), calls.operand(5 + given)
+    how, masks, mask_at, ms = masking(mask, lse_at, 4)
+    bits, rise, ws = keeping(kept, dropout_p, lse_at, 3 + given)
     size = per_thread(K.BR * (3 * K.BC + 2 + n + nv + 2 * padded_n + padded) + (keys + high) * (padded_n + padded), acc)
-    room = memory.allocate(size * acc.itemsize * get_num_threads())
-    sums = d if count == 1 else acc
-    bits, rise, ws = keeping(kept, dropout_p, lse)
-    k = K.attention_backward((d, sums, sums, g._dtype, d, acc, d, d, d, dt.bool if mask is None else mask._dtype, dt.int32, acc),
-                             causal=is_causal, how=how, drop=kept is not None, tile=tile, whole=count == 1)  # fmt: skip
-    k(b * h * chunks, max(1, WORK // (chunk * keys * n)), gq._ptr, parts_k.ptr if parts_k else gk._ptr,
-      parts_v.ptr if parts_v else gv._ptr, g._ptr, y._ptr, lse._ptr, query._ptr, key._ptr, value._ptr,
-      lse._ptr if mask is None else mask._ptr, bits, room.ptr, h, h // hk, length, keys, n, nv, padded_n, padded, high,
-      scale, rise, chunks, chunk, size, *ws, *(s for t in (gq, gk, gv) for s in t._strides[:3]), *g._strides, *y._strides[:3],
-      *query._strides, *key._strides, *value._strides, *ms)  # fmt: skip
-    for out, parts, w, full in ((gk, parts_k, n, padded_n), (gv, parts_v, nv, padded)):
-        if parts is not None:
-            K.attention_gather((d, acc))(b * hk * keys, max(1, WORK // w), out._ptr, parts.ptr, hk, keys, w, full, high,
-                                         count, *out._strides[:3])  # fmt: skip
-    return gq, gk, gv
+    rooms = [size * acc.itemsize * get_num_threads()]
+    sums, to = d, (gk, gv)
+    if count > 1:
+        sums, to = acc, (calls.room(1), calls.room(2))
+        rooms += [b * h * chunks * high * w * acc.itemsize for w in (padded_n, padded)]
+    k = K.attention_backward((d, sums, sums, g._dtype, d, acc, d, d, d, masks, dt.int32, acc), causal=is_causal, how=how,
+                             drop=kept is not None, tile=tile, whole=count == 1)  # fmt: skip
+    args = (gq, *to, calls.operand(0), y_at, lse_at, *map(calls.operand, (1, 2, 3)), mask_at, bits, calls.room(), h, h // hk, length,
+            keys, n, nv, padded_n, padded, high, scale, rise, chunks, chunk, size, *ws, *(s for out in outs for s in out[2][:3]),
+            *g._strides, *y._strides[:3], *query._strides, *key._strides, *value._strides, *ms)  # fmt: skip
+    launches = [(k, b * h * chunks, max(1, WORK // (chunk * keys * n)), args)]
+    if count > 1:
+        launches += [
+            (K.attention_gather((d, acc)), b * hk * keys, max(1, WORK // w), (to, parts, hk, keys, w, full, high, count, *out[2][:3]))
+            for to, parts, w, full, out in ((gk, to[0], n, padded_n, outs[1]), (gv, to[1], nv, padded, outs[2]))
+        ]
+    return calls.bind(tuple(outs), 6 + given, 0, launches, tuple(rooms))
 
 
 def attention_graph(g, query, key, value, mask, kept, dropout_p: float, is_causal: bool, scale: float, needs):

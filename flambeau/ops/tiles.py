@@ -12,7 +12,6 @@ from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 
 LINE = 64  # bytes of a cache line
-AHEAD = 8  # rows from the one copied to the one asked for
 GAP = 4096  # bytes between the scratch of two threads: what one core fetches ahead of its reads, the other must not write
 
 
@@ -68,39 +67,29 @@ def product(k, out, a, b, rows, cols, depth, tile: Tile, a_st, b_st, out_step, a
 
 
 def by_lanes(k, rows, n, end, tile: Tile, move) -> None:
-    """move(i, p0, p, where) of all rows i, for every register tile's width of lanes p0 + p; where: those below n, if not all."""
+    """move(i, p, where) of all rows i, for every register tile's width of lanes p up to end; where: those below n, if not all."""
     with k.seq(0, end, tile.nr) as p0:
         with k.if_(n - p0 >= tile.nr), k.seq(rows) as i, k.lanes(tile.nr) as p:
-            move(i, p0, p, None)
+            move(i, p0 + p, None)
         with k.else_(), k.seq(rows) as i, k.lanes(tile.nr) as p:
-            move(i, p0, p, p < n - p0)
-
-
-def ask(p, at, tile: Tile, write: bool = False) -> None:
-    """Ask for what a register tile's width of lanes will touch AHEAD rows later."""
-    for line in range(0, tile.nr, LINE // p.dtype.itemsize):
-        p.prefetch(at + line, write=write)
+            move(i, p0 + p, p < n - p0)
 
 
 def copied(k, out, src, rows, n, padded, row_step, step, tile: Tile, factor=None):
     """out[i, p] = src[i, p] (* factor) for `rows` rows of n, each padded with zeros to whole register tiles."""
     d, step = out.dtype, E.wrap(step, dt.int64)
 
-    def scaled(v):
-        return E.cast(v, d) if factor is None else E.cast(v, d) * factor
-
-    def move(i, p0, p, where):
-        ask(src, (i + AHEAD) * row_step + p0, tile)
-        out[i * padded + p0 + p] = scaled(src.load(i * row_step + p0 + p, where))
+    def put(at, v):
+        out[at] = E.cast(v, d) if factor is None else E.cast(v, d) * factor
 
     with k.if_(step == 1):
-        by_lanes(k, rows, n, padded, tile, move)
+        by_lanes(k, rows, n, padded, tile, lambda i, p, where: put(i * padded + p, src.load(i * row_step + p, where)))
     with k.else_(), k.seq(rows) as i:
-        row, to = src.at(i * row_step), out.at(i * padded)
+        row = src.at(i * row_step)
         with k.vector(n) as p:
-            to[p] = scaled(row[p * step])
+            put(i * padded + p, row[p * step])
         with k.vector(n, padded) as p:
-            to[p] = E.const(0, d)
+            out[i * padded + p] = E.const(0, d)
 
 
 def filled(k, out, count, value) -> None:
@@ -112,9 +101,8 @@ def filled(k, out, count, value) -> None:
 def written(k, out, row_step, src, rows, n, padded, tile: Tile, factors=None) -> None:
     """Padded rows out of scratch (times their factors)."""
 
-    def move(i, p0, p, where):
-        ask(out, (i + AHEAD) * row_step + p0, tile, write=True)
-        v = src[i * padded + p0 + p]
-        out.store(i * row_step + p0 + p, v if factors is None else v * factors[i], where)
+    def move(i, p, where):
+        v = src[i * padded + p]
+        out.store(i * row_step + p, v if factors is None else v * factors[i], where)
 
     by_lanes(k, rows, n, n, tile, move)
