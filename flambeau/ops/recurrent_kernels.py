@@ -42,6 +42,14 @@ def panels(k, out: Ptr, w: Ptr, depth: Int, n: Int, padded: Int, sp: Int, sg: In
                 to[p * nr + j] = zero
 
 
+def ask(row, n, j, read: list, write: list) -> None:
+    """Ask for row `row` at lanes j of arrays of so many gates: the next step's, which is there before the products are done."""
+    for arrays in (read, write):
+        for p, gates in arrays:
+            for q in range(gates):
+                p.prefetch((row * gates + q) * n + j, 2, write=arrays is write)
+
+
 # forward ------------------------------------------------------------------------------------------
 @kernel
 def walk(k, y: Ptr, g: Ptr, gh: Ptr, hp: Ptr, cp: Ptr, full: Ptr, h: Ptr, c: Ptr, w: Ptr, wr: Ptr, bias: Ptr, start: Ptr,
@@ -66,12 +74,14 @@ def walk(k, y: Ptr, g: Ptr, gh: Ptr, hp: Ptr, cp: Ptr, full: Ptr, h: Ptr, c: Ptr
         with k.seq(steps) as t:
             at = start[t] + first * between
             rows = E.minimum(own, count[t] - first)
+            on = start[E.minimum(t + 1, steps - 1)] - start[t]  # to the next step's rows
             written(k, hp.at(at * width), between * width, hs, rows, width, wide, tile)
             product(k, acts, hs, w, rows, gates * padded, width, tile, (wide, 1), (tile.nr, width), gates * padded)
             with k.seq(rows) as i:
                 part, row = acts.at(i * gates * padded), at + i * between
                 into = fs.at(i * padded) if projected else hs.at(i * wide)
                 with k.vector(n) as j:
+                    ask(row + on, n, j, [], [(g, gates), (y, not projected), (cp, mode == "LSTM"), (gh, mode == "GRU")])
                     if mode == "LSTM":
                         new = lstm_cell(g.at(row * 4 * n), part, c.at((first + i) * n), cp.at(row * n), j, n, padded)
                     elif mode == "GRU":
@@ -137,6 +147,7 @@ def walk_back(k, dg: Ptr, dgh: Ptr, both: Ptr, g: Ptr, gh: Ptr, hp: Ptr, cp: Ptr
         with k.seq(steps) as t:
             at = start[t] + first * between
             rows = E.minimum(own, count[t] - first)
+            on = start[E.minimum(t + 1, steps - 1)] - start[t]
             with k.seq(rows) as i, k.vector(width) as j:
                 total = ds[i * wide + j] + dy[(at + i * between) * width + j]
                 ds[i * wide + j] = total
@@ -148,6 +159,8 @@ def walk_back(k, dg: Ptr, dgh: Ptr, both: Ptr, g: Ptr, gh: Ptr, hp: Ptr, cp: Ptr
                 row, out = at + i * between, gs.at(i * gates * n)
                 grad = fs.at(i * padded) if projected else ds.at(i * wide)
                 with k.vector(n) as j:
+                    ask(row + on, n, j, [(g, gates), (dy, not projected), (cp, mode == "LSTM"), (gh, mode == "GRU"), (hp, mode == "GRU")],
+                        [(dg, gates), (dgh, gates * (mode == "GRU"))])  # fmt: skip
                     if mode == "LSTM":
                         parts = lstm_slopes(g.at(row * 4 * n), cp[row * n + j], grad[j], dc.at((first + i) * n), j, n)
                     elif mode == "GRU":
