@@ -25,6 +25,7 @@ from flambeau.runtime.threads import get_num_threads
 
 ALONE = 64**3  # multiply-adds that are done before a second thread would have woken
 NEAR = 44 << 10  # bytes of two panels, of which A's stays in the first-level cache while B's streams through it
+FAR = 16  # what a row of A costs that another core's cache may hold, in the costs of `regions`
 PART = 2048  # steps of k that are worth a part of their own
 
 
@@ -230,10 +231,11 @@ def plan_tiles(g: Layout, dtypes, words, threads, shape) -> Plan:
 
 
 def regions(g: Layout, threads: int, tile: Tile, room: int, b_layout: str) -> tuple[int, int]:
-    """Rows and columns of C that one task computes: equal shares at the least packing.
+    """Rows and columns of C that one task computes: equal shares at the least packing, rows where that costs little more.
 
     Costs are in steps of the register tile over one row of a panel of B: packing an element of B takes about a
-    twelfth of that per NR, one that must be transposed four times as long.
+    twelfth of that per NR, one that must be transposed four times as long. Who shares columns reads rows of A that
+    another core wrote, and writes rows of C that another core will read: the threads of most ops share rows.
     """
     pack_b = {"row": 2, "column": 8, "any": 40}[b_layout]
     best, found = None, (rounded(g.m, tile.mr), rounded(g.n, tile.nr))
@@ -243,7 +245,8 @@ def regions(g: Layout, threads: int, tile: Tile, room: int, b_layout: str) -> tu
             nb = rounded(-(-g.n // across), tile.nr)
             tasks = g.batch * -(-g.m // mb) * -(-g.n // nb)
             rounds = -(-tasks // threads)
-            cost = rounds * (mb * nb + pack_b * nb + 1.5 * tile.nr / tile.lanes * mb * -(-nb // room))
+            own = 1.5 * tile.nr / tile.lanes * -(-nb // room)
+            cost = rounds * (mb * nb + pack_b * nb + (own if across == 1 else own + FAR) * mb)
             if best is None or cost < best * 0.999:
                 best, found = cost, (mb, nb)
     return found
