@@ -14,13 +14,14 @@ from flambeau.ops import conv_planar_kernels as K
 from flambeau.ops.conv_direct import CHUNK, registers, residues, table, vector
 from flambeau.ops.conv_plan import Address, Plan
 from flambeau.ops.conv_shape import Shape, strides5
-from flambeau.ops.tiles import per_thread
+from flambeau.ops.tiles import per_thread, rounded
 from flambeau.runtime.threads import get_num_threads
 
 NARROW = 8  # output channels of a group up to which outputs are put in the lanes in any case
 NEAR = 512 << 10  # bytes of a task's copy: with the weights it stays in the second-level cache
 HEIGHTS = (1, 2, 3, 4, 6, 8, 12)  # output channels of a register tile
 ROWS = (2, 4, 6)  # its rows
+TURN = 45  # steps of a sum that take as long as the way of its result through scratch, where channels are in the lanes
 RUN = 128  # vectors of outputs, about, between two visits of a weight gradient's sums to memory
 FEW = 4  # input channels of a group up to which outputs are put in the lanes of a weight's gradient
 SUMS = 640 << 10  # bytes of a task's sums of a weight's gradient
@@ -75,12 +76,21 @@ def axes(s: Shape, back: bool) -> list:
 
 
 def fits(s: Shape, back: bool, d) -> bool:
-    """Whether rows fill the lanes better than channels would."""
-    if s.depthwise or (s.ci if back else s.co) // s.groups <= NARROW:
+    """Whether rows fill the lanes better than channels would, whose sums are turned before they are written."""
+    channels, columns = (c // s.groups for c in ((s.co, s.ci) if back else (s.ci, s.co)))
+    if s.depthwise or columns <= NARROW:
         return True
-    _, h, w = axes(s, back)
+    ax = axes(s, back)
+    if None in ax or ax[1].outputs == 1:
+        return False
+    depth = channels * math.prod(max(len(taps) for _, _, taps in a.classes) for a in ax)
     lanes = LANE_BYTES // d.itemsize
-    return None not in (h, w) and h.outputs > 1 and w.outputs > 0.6 * lanes * -(-w.outputs // lanes)
+    return filled(ax[2].outputs, lanes) * (depth + TURN) > filled(columns, lanes) * depth
+
+
+def filled(count: int, lanes: int) -> float:
+    """The part of whole vectors that so many elements take."""
+    return count / rounded(count, lanes)
 
 
 @functools.lru_cache(maxsize=256)
@@ -276,8 +286,10 @@ def weight_tile(columns: int, depth: int) -> tuple[int, int]:
 
 def fits_weight(s: Shape, d) -> bool:
     """Whether the outputs fill the lanes better than channels would, of which there are few."""
-    few = s.co // s.groups <= NARROW
-    return few or s.ci // s.groups <= FEW and fits(s, False, d)
+    if s.co // s.groups <= NARROW:
+        return True
+    rows = s.depthwise or s.out[1] > 1 and filled(s.out[2], LANE_BYTES // d.itemsize) > 0.6
+    return rows and s.ci // s.groups <= FEW
 
 
 def grad_weight(plan: Plan, g, x, s: Shape, out) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 import flambeau as torch
 from flambeau.autograd import gradcheck, gradgradcheck
+from flambeau.ops import conv, conv_direct, conv_planar
+from flambeau.ops.conv_shape import shape_of
 from tests.tolerances import assert_close
 
 F = torch.nn.functional
@@ -166,6 +168,14 @@ def test_errors_are_no_larger_than_pytorchs(layer):
         results.append([y.detach().numpy(), *(v.numpy() for v in torch.autograd.grad(y, (tx, tw), tg))])
     for mine, exact, theirs in zip(*results, PYTORCH[layer], strict=True):
         assert np.sqrt(((mine - exact) ** 2).mean() / (exact**2).mean()) < theirs
+
+
+@pytest.mark.parametrize("ci,taps,width,way", [(6, 5, 10, conv_direct), (6, 5, 16, conv_planar), (3, 3, 10, conv_planar)])
+def test_the_lanes_hold_what_fills_them(ci, taps, width, way):
+    """16 channels do; rows of 10 do not, unless sums are too short to pay for the turn."""
+    size = width + taps - 1
+    s = shape_of("conv", torch.empty(2, ci, size, size), torch.empty(16, ci, taps, taps), None, (1, 1), (0, 0), (1, 1), 1)
+    assert conv.way_of("forward", s, torch.float32) is way
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
