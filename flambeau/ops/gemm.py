@@ -7,7 +7,7 @@ kernel and all its arguments but the addresses. C^T = B^T A^T is planned instead
                         `dots`: dense rows of A against dense columns of B
     up to two panels    `strips`: the register tile on B's dense rows as they lie
     otherwise           `tiles`: packed panels and the register tile
-    few tiles, long k   parts of k side by side, then their sum
+    long k              parts of k side by side, then their sum
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ ALONE = 64**3  # multiply-adds that are done before a second thread would have w
 NEAR = 44 << 10  # bytes of two panels, of which A's stays in the first-level cache while B's streams through it
 FAR = 16  # what a row of A costs that another core's cache may hold, in the costs of `regions`
 PART = 2048  # steps of k that are worth a part of their own
+SHARE = 256  # and in products that have work for every thread anyway
 
 
 class Layout(NamedTuple):
@@ -120,9 +121,18 @@ def plan(m, n, kk, a_st, b_st, c_st, dtypes, batch, batch_strides, epilogue, acc
 
 
 def parts_of(g: Layout, threads: int) -> int:
-    """In how many parts k is cut so that every thread has work: one, unless C is small and k long."""
+    """In how many parts k is cut: so that every thread has work where C is small and k long, or reads rows that it wrote.
+
+    The latter where A and B are rows of k, as in gradients of weights, and adding up parts of C is a small matter.
+    """
+    if g.batch > 1:
+        return 1
     areas = -(-g.m // 8) * -(-g.n // 32)
-    return 1 if g.batch > 1 or areas >= threads else min(threads // areas, g.k // PART)
+    if areas < threads:
+        return min(threads // areas, g.k // PART)
+    if g.a[0] != 1 or g.b[1] != 1 or g.k < SHARE * threads:
+        return 1
+    return min(threads, g.k * (g.m + g.n) // (2 * g.m * g.n))
 
 
 def whole(g: Layout, dtypes, words: str, threads: int, total: int = 0) -> Plan:
