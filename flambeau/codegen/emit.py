@@ -79,21 +79,21 @@ class Emitter(Memory):
     def vtype(self, scalar: str, width: int) -> str:
         return scalar if width == 1 else f"<{width} x {scalar}>"
 
-    def call(self, fn: str, result: str, *args: tuple[str, str]) -> str:
+    def call(self, fn: str, result: str, *args: tuple[str, str], flags: str = "") -> str:
         """Call an external function or intrinsic, declaring it."""
         self.declared[fn] = f"declare {result} @{fn}({', '.join(t for t, _ in args)})"
         text = f"@{fn}({', '.join(f'{t} {v}' for t, v in args)})"
         if result == "void":
             self.do(f"call void {text}")
             return ""
-        return self.op(f"call {result} {text}")
+        return self.op(f"call {flags}{result} {text}")
 
-    def intrinsic(self, name: str, scalar: str, width: int, *values: str, extra=()) -> str:
+    def intrinsic(self, name: str, scalar: str, width: int, *values: str, extra=(), flags: str = "") -> str:
         """A type-generic llvm.* function whose operands all have the result's type."""
         t = self.vtype(scalar, width)
         short = {"float": "f32", "double": "f64"}.get(scalar, scalar)
         suffix = short if width == 1 else f"v{width}{short}"
-        return self.call(f"llvm.{name}.{suffix}", t, *((t, v) for v in values), *extra)
+        return self.call(f"llvm.{name}.{suffix}", t, *((t, v) for v in values), *extra, flags=flags)
 
     def splat(self, value: str, scalar: str, width: int) -> str:
         """A scalar in every lane."""
@@ -364,7 +364,7 @@ class Emitter(Memory):
         given = [self.scalar(v, "an update") if scalar else self.widened(v) for v in (s.value.args if fused else [s.value])]
         vt = self.vtype(llvm_type(acc.dtype), width)
         old = self.op(f"load {vt}, ptr {slot}")
-        text = self.primitive_of("fma", acc.dtype, width, *given, old) if fused else self.combine(acc, width, old, *given)
+        text = self.primitive_of("fma", acc.dtype, width, *given, old) if fused else self.combine(acc, width, *given, old)
         if self.mask is not None:
             text = self.op(f"select <{width} x i1> {self.mask}, {vt} {text}, {vt} {old}")
         self.do(f"store {vt} {text}, ptr {slot}")
@@ -492,7 +492,7 @@ class Emitter(Memory):
             lo, total = mid, self.op(f"sub i64 {hi}, {mid}")
         mid = self.whole(lo, total, one)
         self.lanes_of(s, lo, mid, one)
-        if (self.target.masks or sums_floats(s.body)) and not has_complex(s.body):
+        if (self.target.masks or folds_floats(s.body)) and not has_complex(s.body):
             left = self.op(f"sub i64 {hi}, {mid}")
             n = self.count = self.count + 1
             some = self.op(f"icmp sgt i64 {left}, 0")
@@ -534,14 +534,14 @@ class Emitter(Memory):
     def vector_width(self, body: list) -> int:
         """Lanes per register: by the widest element the body moves.
 
-        Sums of floats take LANE_BYTES on every processor with vectors, so that their rounding is the same on all.
+        Folds of floats take LANE_BYTES on every processor with vectors, so that they give the same bits on all.
         """
         sizes = [
             x.ptr.compute.itemsize // (2 if x.ptr.dtype.is_complex else 1)
             for x in K.walk(body)
             if isinstance(x, (K.Load, K.Store))
         ] + [x.acc.dtype.itemsize for x in K.walk(body) if isinstance(x, K.Update)]
-        fixed = self.target.vector_bytes >= 16 and sums_floats(body)
+        fixed = self.target.vector_bytes >= 16 and folds_floats(body)
         return max(1, (LANE_BYTES if fixed else self.target.vector_bytes) // max(sizes, default=4))
 
     def start_lanes(self, acc: K.Acc, width: int) -> None:
@@ -662,9 +662,9 @@ def updated(body: list) -> list[K.Acc]:
     return list(dict.fromkeys(s.acc for s in K.walk(body) if isinstance(s, K.Update)))
 
 
-def sums_floats(body: list) -> bool:
-    """True if the block updates a sum or product whose rounding depends on the order."""
-    return any(a.op in ("add", "mul") and a.dtype.is_floating_point for a in updated(body))
+def folds_floats(body: list) -> bool:
+    """True if the block folds floats: the order shows in their rounding, or in the sign of a zero."""
+    return any(a.dtype.is_floating_point for a in updated(body))
 
 
 def has_atomic(body: list) -> bool:

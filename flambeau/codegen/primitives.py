@@ -15,15 +15,11 @@ if TYPE_CHECKING:
     from flambeau.codegen.emit import Emitter
 
 
-def _extreme(compare: str):
-    """min/max in which NaN wins: two selects that become one instruction and a blend."""
+def _extreme(name: str):
+    """min/max in which NaN wins, of zeros either: x86's instruction, and a blend where the first operand may be NaN."""
 
     def emit(m: Emitter, e, v, t, tv, w):
-        ci = m.vtype("i1", w)
-        c = m.op(f"fcmp {compare} {tv} {v[0]}, {v[1]}")
-        pick = m.op(f"select {ci} {c}, {tv} {v[0]}, {tv} {v[1]}")
-        nan = m.op(f"fcmp uno {tv} {v[0]}, {v[0]}")
-        return m.op(f"select {ci} {nan}, {tv} {v[0]}, {tv} {pick}")
+        return m.intrinsic(name, t, w, *v, flags="nsz ")
 
     return emit
 
@@ -120,7 +116,7 @@ FLOAT = {
     "scalef": _scalef, "add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "rem": "frem", "fma": "llvm.fma",
     "neg": "fneg", "abs": "llvm.fabs", "sqrt": "llvm.sqrt", "floor": "llvm.floor", "ceil": "llvm.ceil",
     "trunc": "llvm.trunc", "rint": "llvm.roundeven", "copysign": "llvm.copysign",
-    "min": _extreme("olt"), "max": _extreme("ogt"),
+    "min": _extreme("minimum"), "max": _extreme("maximum"),
     "lt": "fcmp olt", "le": "fcmp ole", "gt": "fcmp ogt", "ge": "fcmp oge", "eq": "fcmp oeq", "ne": "fcmp une",
 }  # fmt: skip
 

@@ -86,8 +86,8 @@ def clamp(input, min=None, max=None):  # noqa: A002
     """
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
-    x = input if min is None else E.maximum(input, min)
-    return x if max is None else E.minimum(x, max)
+    x = input if min is None else E.maximum(min, input)
+    return x if max is None else E.minimum(max, x)
 
 
 def clamp_grad(g, input, min, max):  # noqa: A002
