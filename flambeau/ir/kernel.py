@@ -302,7 +302,7 @@ class PtrRef:
     def __setitem__(self, i, value) -> None:
         self.builder.emit(self._store(i, value))
 
-    def store(self, i, value, where: Expr) -> None:
+    def store(self, i, value, where: Expr | None) -> None:
         """p[i] = value where `where` is true; other memory is not touched."""
         store = self._store(i, value)
         store.where = where

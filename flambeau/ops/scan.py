@@ -76,6 +76,30 @@ def scan_rows(k, y: Ptr, x: Ptr, ends: Ptr, n: Int, pieces: Int, piece: Int, *, 
 
 
 @kernel
+def scan_together(k, y: Ptr, x: Ptr, n: Int, rows: Int, *, how: str, acc):
+    """The same for LANES contiguous rows at once, a lane a row. The launch counts groups of rows; the last may overlap."""
+    with k.parallel() as t, k.lanes(LANES) as i:
+        first = E.minimum(t * LANES, rows - LANES) * n
+        source, out = x.at(first), y.at(first)
+        total = k.var(E.const(START[how], acc), acc)
+        whole = n // LANES * LANES
+
+        def walk(at, inside=None) -> None:
+            """LANES columns: turned, combined, turned back."""
+            done = []
+            for v in k.transpose([source.load(r * n + at + i, inside) for r in range(LANES)]):
+                total.set(STEPS[how](total.get(), E.cast(v, acc)))
+                done.append(E.cast(total.get(), y.compute))
+            for r, v in enumerate(k.transpose(done)):
+                out.store(r * n + at + i, v, inside)
+
+        with k.seq(0, whole, LANES) as at:
+            walk(at)
+        with k.if_(whole < n):
+            walk(whole, i < n - whole)
+
+
+@kernel
 def piece_totals(k, totals: Ptr, x: Ptr, n: Int, pieces: Int, *, how: str):
     """The combination of each piece of PIECE elements of the contiguous rows of x; the launch counts (row, piece)."""
     acc = totals.dtype
@@ -180,6 +204,9 @@ def run(name: str, input, dim: int, dtype, how: str):
     if lanes:
         k = scan_columns((d, x._dtype), how=how, acc=acc)
         k(outer * blocks, max(1, WORK // (n * WIDTH)), y._ptr, x._ptr, n, inner, blocks)
+    elif outer >= LANES:
+        k = scan_together((d, x._dtype), how=how, acc=acc)
+        k(-(-outer // LANES), max(1, WORK // (n * LANES)), y._ptr, x._ptr, n, outer)
     else:
         many = n >= LONG and outer <= FEW
         pieces = -(-n // PIECE) if many else 1

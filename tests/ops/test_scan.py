@@ -1,4 +1,4 @@
-"""Scans against NumPy: rows in lanes, long ones by pieces, columns in lanes; rows of extremes alone and in fours."""
+"""Scans against NumPy: rows together (a lane a row) or one by one in lanes, long ones by pieces, columns in lanes; rows of extremes alone and in fours."""
 
 import numpy as np
 import pytest
@@ -20,6 +20,12 @@ def test_running_sums_and_products(rng, shape, dim):
         np.testing.assert_allclose(t.logcumsumexp(dim).double().numpy(), np.logaddexp.accumulate(x, dim), rtol=1e-11 if dtype is np.float64 else 1e-6)
     whole = rng.integers(-9, 9, shape)
     np.testing.assert_array_equal(torch.from_numpy(whole).cumsum(dim).numpy(), whole.cumsum(dim))
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (13, 5), (17, 100)])
+def test_rows_walked_together_add_in_order(rng, shape):
+    a = rng.standard_normal(shape)
+    np.testing.assert_array_equal(torch.from_numpy(a).cumsum(1).numpy(), a.cumsum(1))
 
 
 def test_running_sums_do_not_depend_on_threads(rng):
