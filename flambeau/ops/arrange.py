@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import builtins
 import functools
+import math
 
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, kernel
+from flambeau.ops.by_geometry import by_geometry
 from flambeau.ops.calling import result_strides
-from flambeau.ops.copying import copy_elements
+from flambeau.ops.copying import copies, copy_elements
 from flambeau.ops.create import zeroed
 from flambeau.ops.join import WORK, cat, stack
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
+from flambeau.runtime import calls
 
 
 @op(KERNEL)
+@by_geometry
 def flip(input, dims):
     """The order of elements reversed along dims.
 
     Source:   torch.flip
     """
-    out = hooks.empty_strided(input._shape, result_strides(input._shape, [input]), input._dtype)
-    offset, strides = turned(out._shape, out._strides, dims if dims.__class__ is int else tuple(dims))
-    copy_elements(hooks.make(out._storage, offset, out._shape, strides, out._dtype), input)
-    return out
+    shape, strides = input._shape, result_strides(input._shape, [input])
+    back = turned(tuple(shape), strides, dims if dims.__class__ is int else tuple(dims))
+    return copies(shape, strides, input._dtype, [(tuple(shape), back, (0, input._strides))])
 
 
 @functools.lru_cache(maxsize=1024)
@@ -73,32 +76,60 @@ def flipud(input):
     return flip(input, (0,))
 
 
+@kernel
+def turned_rows(k, y: Ptr, x: Ptr, n: Int, shift: Int):
+    """Rows of n elements, each moved by shift, the last ones coming in at the front."""
+    with k.parallel() as row:
+        source, out = x.at(row * n), y.at(row * n)
+        for first, last, move in ((0, n - shift, shift), (n - shift, n, shift - n)):
+            with k.vector(first, last) as i:
+                out[i + move] = source[i]
+
+
 @op(KERNEL)
+@by_geometry
 def roll(input, shifts, dims=None):
     """Elements moved along dims by shifts, those pushed out coming in at the other end.
 
     Source:   torch.roll
     """
     shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    shape, strides = tuple(input._shape), S.contiguous_strides(input._shape)
     if dims is None or dims == ():
         if len(shifts) != 1:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
-        flat = roll.record.fn(input.contiguous().reshape(-1), shifts, (0,))
-        return flat.reshape(input._shape)
+        if not input._dense:
+            return lambda x: roll.record.fn(x.contiguous(), shifts)
+        n = input._numel
+        return copies(shape, strides, input._dtype, rolled((n,), {0: shifts[0]}, (1,), (1,)))
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
     if len(dims) != len(shifts):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
-    x = input
+    by: dict = {}
     for shift, d in zip(shifts, dims, strict=True):
-        d = S.wrap_dim(d, len(x._shape))
-        n = x._shape[d]
-        s = shift % n if n else 0
-        out = hooks.empty(x._shape, x._dtype)
-        for source, target, count in ((0, s, n - s), (n - s, 0, s)):
-            if count:
-                copy_elements(out.narrow(d, target, count), x.narrow(d, source, count))
-        x = out
-    return x
+        d = S.wrap_dim(d, len(shape))
+        by[d] = by.get(d, 0) + shift
+    if len(by) == 1 and input._dense and input._numel:
+        length = math.prod(shape[d:])
+        if length <= WORK:
+            run, rows = turned_rows((input._dtype, input._dtype)), input._numel // length
+            places = calls.out(), calls.operand(0), length, by[d] % shape[d] * strides[d]
+            return calls.bind((hooks.geometry(input._shape, strides, input._dtype),), 1, 0, [(run, rows, max(1, WORK // length), places)])
+    return copies(input._shape, strides, input._dtype, rolled(shape, by, strides, input._strides))
+
+
+def rolled(shape, by: dict, to, of) -> list:
+    """The pieces of `copies` that move elements along each dim d by by[d], in turn."""
+    pieces = [(shape, (0, to), (0, of))] if 0 not in shape else []
+    for d, shift in by.items():
+        n = shape[d]
+        shift %= n or 1
+        pieces = [
+            ((*sizes[:d], count, *sizes[d + 1 :]), (at + target * to[d], to), (start + source * of[d], of))
+            for sizes, (at, _), (start, _) in pieces
+            for source, target, count in ((0, shift, n - shift), (n - shift, 0, shift)) if count
+        ]  # fmt: skip
+    return pieces
 
 
 roll.derivative(

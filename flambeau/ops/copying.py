@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 from flambeau.core import dtypes as dt
 from flambeau.core import shapes as S
 from flambeau.core.device import device as Device
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, kernel
-from flambeau.ops.calling import dispatcher, result_strides
+from flambeau.ops.by_geometry import by_geometry
+from flambeau.ops.calling import dispatcher, layout, result_strides
 from flambeau.ops.elementwise import SCALAR_NAMES
 from flambeau.ops.record import KERNEL, POINTWISE, Op, hooks, op
+from flambeau.runtime import calls
 
 
 def _identity(x):
@@ -51,19 +54,35 @@ def transposing(
 NEAR = 256  # elements: steps through memory that stay within a few lines
 
 
-def copy_transposed(dst, src) -> bool:
-    """Copy where source and destination are contiguous along different dims; False if that is not so."""
-    sizes, (to, of) = S.coalesce(tuple(dst._shape), (dst._strides, S.expand_strides(src._shape, src._strides, tuple(dst._shape))))
-    side = min(16, 64 // dst._dtype.itemsize)
+def transposed(shape, to, of, d) -> tuple | None:
+    """The launch of a copy where source and destination are contiguous along different dims; None if that is not so."""
+    sizes, (to, of) = S.coalesce(shape, (to, of))
+    side = min(16, 64 // d.itemsize)
     if len(sizes) not in (2, 3) or to[-1] != 1 or of[-2] != 1 or min(sizes[-2:]) < side or min(*to, *of) < 1:
-        return False
+        return None
     batch, y_batch, x_batch = (1, 0, 0) if len(sizes) == 2 else (sizes[0], to[0], of[0])
     rows, cols = sizes[-2:]
     along = of[-1] <= NEAR < to[-2]  # then reading jumps less than writing
     groups = -(-(rows if along else cols) // side)
-    run = transposing((dst._dtype, src._dtype), side=side, along=along)
-    run(batch * groups, max(1, 32768 // (side * (cols if along else rows))), dst._ptr, src._ptr, rows, cols, to[-2], of[-1], y_batch, x_batch, groups)
-    return True
+    grain = max(1, 32768 // (side * (cols if along else rows)))
+    return transposing((d, d), side=side, along=along), batch * groups, grain, (rows, cols, to[-2], of[-1], y_batch, x_batch, groups)
+
+
+def copy_launch(shape, to, of, d) -> tuple:
+    """(kernel, extent, grain, what follows the two pointers) of a copy within a dtype, from and to elements of these strides."""
+    found = transposed(shape, to, of, d) if math.prod(shape) >= 4096 and not d.is_complex else None
+    return found or layout(_move.elementwise.plan((hooks.empty((1,), d),)), shape, [(shape, to), (shape, of)], (d,))
+
+
+def copies(shape, strides, d, pieces) -> Callable:
+    """call(x) -> a new tensor, given pieces of x: (sizes, where it lies in the new tensor, and in x), both (offset, strides)."""
+    launches = []
+    for sizes, (at, to), (start, of) in pieces:
+        kernel, extent, grain, tail = copy_launch(sizes, to, of, d)
+        if kernel is not None:
+            places = calls.out() + at * d.itemsize, calls.operand(0) + start * d.itemsize
+            launches.append((kernel, extent, grain, (*places, *tail)))
+    return calls.bind((hooks.geometry(shape, strides, d),), 1, 0, launches)
 
 
 def copy_elements(dst, src) -> None:
@@ -76,8 +95,10 @@ def copy_elements(dst, src) -> None:
         return
     if (
         not src._dense and src._dtype is dst._dtype and not src._dtype.is_complex and dst._numel >= 4096
-        and copy_transposed(dst, src)
+        and (found := transposed(tuple(dst._shape), dst._strides, S.expand_strides(src._shape, src._strides, tuple(dst._shape)), dst._dtype))
     ):  # fmt: skip
+        kernel, extent, grain, tail = found
+        kernel(extent, grain, dst._ptr, src._ptr, *tail)
         return
     _move.elementwise.run((src,), (dst,), checked=False)
 
@@ -130,12 +151,19 @@ def clone(input, *, memory_format=None):
     """
     if input._dense and memory_format is None:
         return move(input)
-    out = hooks.empty_strided(input._shape, layout_for(input, memory_format), input._dtype)
-    copy_elements(out, input)
-    return out
+    return arranged.record.fn(input, layout_for(input, memory_format))
 
 
-clone.derivative(input=lambda g: g)
+@op(KERNEL, function=False, method=False, node="CloneBackward0")
+@by_geometry
+def arranged(input, strides):
+    """A copy with these strides."""
+    shape = tuple(input._shape)
+    return copies(input._shape, strides, input._dtype, [(shape, (0, strides), (0, input._strides))])
+
+
+for _op in (clone, arranged):
+    _op.derivative(input=lambda g: g)
 
 
 def contiguous(input, memory_format=None):
@@ -144,7 +172,7 @@ def contiguous(input, memory_format=None):
     Source:   torch.Tensor.contiguous
     """
     if memory_format is None:
-        return input if input._dense else clone(input, memory_format="contiguous_format")
+        return input if input._dense else arranged(input, S.contiguous_strides(input._shape))
     return input if input.is_contiguous(memory_format=memory_format) else clone(input, memory_format=memory_format)
 
 

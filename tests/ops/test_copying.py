@@ -22,3 +22,28 @@ def test_reversed_copies(rng, dims):
     for shape in ((5, 7, 64), (3, 4, 33), (1, 1, 1)):
         a = rng.standard_normal(shape).astype(np.float32)
         np.testing.assert_array_equal(torch.from_numpy(a).flip(dims).numpy(), np.flip(a, dims))
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 6), (3, 4, 5), (40, 300), (0, 4), (3, 70000)])
+def test_roll_in_one_pass(shape):
+    a = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    t, turned = torch.from_numpy(a), torch.from_numpy(a.T.copy()).permute(*range(a.ndim)[::-1])
+    for shift in (-7, -1, 0, 3, 100):
+        for x in (t, turned):
+            np.testing.assert_array_equal(x.roll(shift).numpy(), np.roll(a, shift))
+            for d in range(a.ndim):
+                np.testing.assert_array_equal(x.roll(shift, d).numpy(), np.roll(a, shift, d))
+            dims = (0, a.ndim - 1)  # the same twice where there is one only
+            np.testing.assert_array_equal(x.roll((shift, 2), dims).numpy(), np.roll(a, (shift, 2), dims))
+
+
+def test_zeros_keep_their_sign_and_nan_wins():
+    x = torch.tensor([-0.0] * 40 + [float("nan")])
+    assert torch.signbit(x.relu()[:40]).all() and torch.signbit(x.clamp(-0.0, 1)[:40]).all()
+    for y in (x.relu(), x.clamp(-1, 1), x.maximum(x.new_ones(41)), x.new_ones(41).minimum(x)):
+        assert y[40].isnan() and not y[:40].isnan().any()
+    assert x.clamp(float("nan"), 1).isnan().all() and x.clamp(0, float("nan")).isnan().all()
+    for where in range(41):
+        y = torch.zeros(41)
+        y[where] = float("nan")
+        assert y.amax().isnan() and y.amin().isnan() and y.expand(3, 41).amax(1).isnan().all()
