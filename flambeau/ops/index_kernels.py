@@ -244,10 +244,12 @@ def put_chained(k, y: Ptr, base: Ptr, x: Ptr, head: Ptr, after: Ptr, size: Int, 
                 row[c] = own[c] if start == "base" else 0
         at = k.var(head[i])
         with k.while_(lambda: at.get() >= 0):
-            source = x.at(at.get() * width)
+            source, then = x.at(at.get() * width), after[at.get()]
+            ahead = x.at(then * width)
             with k.vector(lo, hi, unroll=4) as c:
+                ahead.prefetch(c, level=2, lines=4)
                 row[c] = source[c] if put == "set" else combine(row[c], source[c], put)
-            at.set(after[at.get()])
+            at.set(then)
 
 
 @kernel
