@@ -322,6 +322,12 @@ def adaptive_size(name: str, input, dims: int, output_size) -> tuple:
     return out
 
 
+def rows_of_sums(width: int, acc) -> tuple:
+    """(scratch memory for a row of each thread, how many elements one takes there)."""
+    room = per_thread(width, acc)
+    return memory.allocate(room * get_num_threads() * acc.itemsize), room
+
+
 @op(KERNEL, **HIDDEN, node="AdaptiveAvgPool2DBackward0")
 def adaptive_avg_of(input, dims, out):
     """Means of adaptive windows; see `adaptive_avg_pool2d`."""
@@ -330,8 +336,7 @@ def adaptive_avg_of(input, dims, out):
     if y._numel:
         o3 = three(out, 1)
         acc = compute_dtype(x._dtype)
-        room = per_thread(x._shape[-1], acc)
-        columns = memory.allocate(room * get_num_threads() * acc.itemsize)
+        columns, room = rows_of_sums(x._shape[-1], acc)
         k = K.adaptive_avg((y._dtype, x._dtype, acc))
         work = max(1, x._numel // max(1, math.prod(x._shape[:-dims]) * o3[0] * o3[1]))
         k(math.prod(x._shape[:-dims]) * o3[0] * o3[1], max(1, WORK // work), y._ptr, x._ptr,
@@ -342,12 +347,13 @@ def adaptive_avg_of(input, dims, out):
 @op(KERNEL, **HIDDEN)
 def adaptive_avg_backward(grad, input_shape, dims):
     """grad / count spread over the adaptive windows."""
-    gx = grad.new_zeros(tuple(input_shape))
-    if grad._numel:
-        g = grad.contiguous()
-        k = K.adaptive_avg_backward((gx._dtype, g._dtype))
-        k(math.prod(input_shape[:-dims]), max(1, WORK // max(1, math.prod(input_shape[-dims:]))), gx._ptr, g._ptr,
-          *three(input_shape[-dims:], 1), *three(g._shape[-dims:], 1))  # fmt: skip
+    if not grad._numel:
+        return grad.new_zeros(input_shape)
+    g, gx = grad.contiguous(), hooks.empty(input_shape, grad._dtype)
+    columns, room = rows_of_sums(input_shape[-1], compute_dtype(g._dtype))
+    k = K.adaptive_avg_backward((gx._dtype, g._dtype, compute_dtype(g._dtype)))
+    k(math.prod(input_shape[:-dims]), max(1, WORK // max(1, math.prod(input_shape[-dims:]))), gx._ptr, g._ptr,
+      columns.ptr, room, *three(input_shape[-dims:], 1), *three(g._shape[-dims:], 1))  # fmt: skip
     return gx
 
 

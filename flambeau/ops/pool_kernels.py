@@ -150,19 +150,28 @@ def adaptive_avg(k, y: Ptr, x: Ptr, columns: Ptr, room: Int, d: Int, h: Int, w: 
 
 
 @kernel
-def adaptive_avg_backward(k, gx: Ptr, g: Ptr, d: Int, h: Int, w: Int, od: Int, oh: Int, ow: Int):
-    """Spread g / count over each adaptive window (they may overlap); one plane per task."""
+def adaptive_avg_backward(k, gx: Ptr, g: Ptr, columns: Ptr, room: Int, d: Int, h: Int, w: Int, od: Int, oh: Int, ow: Int):
+    """Spread g / count over each adaptive window (they may overlap): over a row (scratch: `room` per thread), then its rows."""
     t = gx.compute
     with k.parallel() as plane:
-        out, grad = gx.at(plane * d * h * w), g.at(plane * od * oh * ow)
-        with k.seq(od) as z, k.seq(oh) as r, k.seq(ow) as j:
-            (d0, d1), (h0, h1), (w0, w1) = bounds(z, d, od), bounds(r, h, oh), bounds(j, w, ow)
-            count = (d1 - d0) * (h1 - h0) * (w1 - w0)
-            v = grad[(z * oh + r) * ow + j] / E.cast(count, t)
+        out, grad, spread = gx.at(plane * d * h * w), g.at(plane * od * oh * ow), columns.at(k.worker * room)
+        with k.seq(od) as z, k.seq(oh) as r:
+            (d0, d1), (h0, h1) = bounds(z, d, od), bounds(r, h, oh)
+            with k.vector(w) as c:
+                spread[c] = 0
+            with k.seq(ow) as j:
+                w0, w1 = bounds(j, w, ow)
+                count = (d1 - d0) * (h1 - h0) * (w1 - w0)
+                v = grad[(z * oh + r) * ow + j] / E.cast(count, t)
+                with k.vector(w0, w1) as c:
+                    spread[c] = spread[c] + v
+            seen_a, seen_b = (E.where(i > 0, bounds(i - 1, n, o)[1], 0) for i, n, o in ((z, d, od), (r, h, oh)))
             with k.seq(d0, d1) as a, k.seq(h0, h1) as b:
                 row = out.at((a * h + b) * w)
-                with k.vector(w0, w1) as c:
-                    row[c] = row[c] + v
+                with k.if_((a < seen_a) | (b < seen_b)), k.vector(w) as c:
+                    row[c] = row[c] + spread[c]
+                with k.else_(), k.vector(w) as c:
+                    row[c] = spread[c]
 
 
 @kernel
