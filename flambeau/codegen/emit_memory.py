@@ -301,11 +301,13 @@ class Memory:
             odd = self.op(f"and {i32} {high}, {self.number('i32', 1, w)}")
             bias = self.op(f"add {i32} {odd}, {self.number('i32', 0x7FFF, w)}")
             sum_ = self.op(f"add {i32} {bits}, {bias}")
-            cut = self.op(f"lshr {i32} {sum_}, {self.number('i32', 16, w)}")
             nan = self.op(f"fcmp uno {f32} {v}, {v}")
-            quiet = self.number("i32", 0x7FC0, w)
-            pick = self.op(f"select {self.vtype('i1', w)} {nan}, {i32} {quiet}, {i32} {cut}")
-            return self.op(f"trunc {i32} {pick} to {self.vtype('i16', w)}")
+            pick = self.op(f"select {self.vtype('i1', w)} {nan}, {i32} {self.number('i32', 0x7FC00000, w)}, {i32} {sum_}")
+            if w > 1:  # the upper half of each by one shuffle
+                halves, odd = f"<{2 * w} x i16>", ", ".join(f"i32 {2 * i + 1}" for i in range(w))
+                pick = self.op(f"bitcast {i32} {pick} to {halves}")
+                return self.op(f"shufflevector {halves} {pick}, {halves} poison, <{w} x i32> <{odd}>")
+            return self.op(f"trunc i32 {self.op(f'lshr i32 {pick}, 16')} to i16")
         return v
 
     def number(self, t: str, n: int, w: int) -> str:
