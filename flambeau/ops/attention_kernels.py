@@ -59,8 +59,9 @@ def hidden(k, s, rows, cols, first_query, first_key, mask, steps, spare, tile: T
     if causal:
         with k.seq(E.maximum(first_query - first_key + 1, 0), cols) as j:
             blind = first_key + j - first_query  # so many queries do not see key j
-            at = blind // tile.nr * tile.nr
-            with k.lanes(tile.nr) as i:
+            side = max(tile.mr, tile.nr)
+            at = blind // side * side
+            with k.lanes(side) as i:
                 s.store(j * BR + at + i, low, where=i < blind - at)
 
 
@@ -71,9 +72,15 @@ def limits(rows, cols, past, tile: Tile) -> tuple:
 
 
 @contextmanager
-def lanes_of_queries(k, rows, cols, past, tile: Tile, causal: bool):
-    """(the queries of a tile, in lanes; how many of its keys are to be looked at); past: keys before that all see."""
-    group, unroll = (tile.nr, 2) if causal else (BR, 4)
+def lanes_of_queries(k, rows, cols, past, vectors: int, tile: Tile, causal: bool):
+    """(queries of a tile, in lanes; how many of its keys they look at), so many vectors at once where they differ in that.
+
+    past: keys before the tile's queries that all of them see. Register tiles may hold any of the keys that their first
+    query's group looks at: groups are no smaller.
+    """
+    lanes = tile.nr // 2
+    group = max(tile.mr, lanes * vectors) if causal else BR
+    unroll = group // lanes if causal else 4
     with k.seq(0, rows, group) as i0, k.vector(i0, E.minimum(i0 + group, rows), unroll=unroll) as i:
         yield i, E.minimum(cols, past + i0 + group) if causal else cols
 
@@ -140,7 +147,7 @@ def attention(k, y: Ptr, lse: Ptr, q: Ptr, key: Ptr, v: Ptr, mask: Ptr, kept: Pt
                 tall, span, _ = limits(rows, cols, past, tile) if causal else (None, None, None)
                 product(k, s, rows_k.at(c * padded_n), qt, cols, rows, n, tile, (padded_n, 1), (BR, 1), BR, tall=tall)
                 hidden(k, s, rows, cols, r, c, mask.at(b * mb + h * mh), (ml, ms), spare, tile, causal, how)
-                with lanes_of_queries(k, rows, cols, past, tile, causal) as (i, some):
+                with lanes_of_queries(k, rows, cols, past, 2, tile, causal) as (i, some):
                     exponentials(k, s, top, total, fade, i, some, bits.at((c >> 5) * queries + r) if drop else None, queries)
                 product(k, o, s, rows_v.at(c * padded), rows, padded, cols, tile, (1, BR), (padded, 1), padded, fade=fade, span=span)
             with k.vector(rows) as i:
@@ -235,7 +242,7 @@ def attention_backward(k, gq: Ptr, gk: Ptr, gv: Ptr, g: Ptr, y: Ptr, lse: Ptr, q
                 product(k, s, rows_v.at(c * padded), gt, cols, rows, nv, tile, (padded, 1), (BR, 1), BR, tall=tall)
                 hidden(k, p, rows, cols, r, c, mask.at(b * mb + h * mh), (ml, ms), spare, tile, causal, how)
                 words = bits.at((c >> 5) * queries + r)
-                with lanes_of_queries(k, rows, cols, past, tile, causal) as (i, some):
+                with lanes_of_queries(k, rows, cols, past, 1, tile, causal) as (i, some):
                     low, dot = shift[i], dots[i]
                     with k.seq(some) as j:
                         w, x = E.exp(p[j * BR + i] - low), s[j * BR + i]

@@ -27,7 +27,9 @@ outputs = {
     "strided, padded": F.conv2d(torch.cat([maps, maps]), w3, stride=2, padding=1), "depthwise": F.conv2d(maps, w3[:, :1], groups=64),
     "groups": F.conv2d(maps, w3[:, :32], padding=1, groups=2),
     "batch": F.batch_norm(images, None, None, training=True), "scan": x.cumsum(0), "lstm": lstm(torch.randn(5, 3, 7))[0],
-    "attention": F.scaled_dot_product_attention(q, q, q, is_causal=True), "dropped": F.scaled_dot_product_attention(q, q, q, dropout_p=0.3), "norms": x.norm(dim=0), "extremes": torch.cat([(x * 0).amax(1), (x * 0).amin(0)]), "pool": F.avg_pool2d(images, 3),
+    "attention": F.scaled_dot_product_attention(q, q, q, is_causal=True),
+    "attention in double": F.scaled_dot_product_attention(q.double(), q.double(), q.double(), is_causal=True), "dropped": F.scaled_dot_product_attention(q, q, q, dropout_p=0.3), "norms": x.norm(dim=0),
+    "extremes": torch.cat([(x * 0).amax(1), (x * 0).amin(0)]), "pool": F.avg_pool2d(images, 3),
 }
 sum((o * torch.linspace(-1, 1, o.numel()).reshape(o.shape)).sum() for o in outputs.values()).backward()
 leaves += [q, maps, w3, *lstm.parameters()]
