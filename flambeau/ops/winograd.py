@@ -215,7 +215,7 @@ def gradient(plan: Plan, g, x, out, s: Shape) -> None:
     u_point, v_point, g_point = (apart(v, lanes, d) for v in (panels * high * tile.nr, x_panels * most * wide, panels * most * tile.nr))
     u_part = W.points * u_point
     u = plan.scratch(parts * u_part * d.itemsize)
-    room = per_thread(W.points * (v_point + g_point) + W.reach * W.width(tw) * lanes, d)
+    room = per_thread(W.points * (v_point + g_point) + W.width(min(together, th)) * W.width(tw) * lanes, d)
     scratch = plan.scratch(room * threads * d.itemsize)
     xs, gs = ((st[:2], st[3:]) for st in (strides5(x, 2), strides5(g, 2)))
     how_x, how_g = (reading(a[1][1], a[0][1]) for a in (xs, gs))

@@ -165,6 +165,8 @@ def patches(k, out, x, channels, c0, rows, width, top, pad_w, size_h, size_w, xc
                 starts = [source + E.minimum(c0 + i, channels - 1) * xc for i in range(lanes)]
                 with k.seq(0, size_w, lanes) as u, k.lanes(lanes) as j:
                     left = size_w - u
+                    for s in starts:
+                        x.prefetch(s + u + lanes * xc, level=2)  # the next channels' turn
                     turned = k.transpose([x.load(s + u + j, where=j < left) for s in starts])
                     for i in range(lanes):
                         with k.if_(left > i):
@@ -190,19 +192,12 @@ def convolve(k, y: Ptr, x: Ptr, u: Ptr, bias: Ptr, scratch: Ptr, room: Int, imag
         n1, r1 = E.minimum(n0 + together, images), E.minimum(r0 + rows, th)
         high, panels = r1 - r0, (co + (nr - 1)) // nr
         tiles = (n1 - n0) * high * tw
-        width, tall = W.width(tw), W.width(high)
         v = scratch.at(k.worker * room)  # [point][panel of wide][tile][wide]: rows of a product lie together
         m = v.at(W.points * v_point)  # [point][panel][tile][nr]
         patch = m.at(W.points * m_point)  # then the outputs
-        with k.seq(n0, n1) as n, k.seq(0, ci, lanes) as c:
-            patches(k, patch, x.at(n * xn), ci, c, tall, width, W.step * r0 - pad_h, pad_w, size_h, size_w, xc, xh, xw, lanes, how)
-            with k.seq(high) as ty, k.seq(tw) as tx:
-                corner = patch.at((W.step * (ty * width + tx)) * lanes)
-                to = v.at(c // wide * most * wide + (((n - n0) * high + ty) * tw + tx) * wide + (c - c // wide * wide))
-                with k.lanes(lanes) as j:
-                    d = [[corner[(a * width + b) * lanes + j] for b in range(W.reach)] for a in range(W.reach)]
-                    for i, value in enumerate(flat(squared(W.data, d))):
-                        to[i * v_point + j] = value
+        with k.seq(n0, n1) as n:
+            tile_rows(k, v.at((n - n0) * high * tw * wide), x.at(n * xn), patch, v_point, most, ci, high, W.step * r0 - pad_h, pad_w, tw,
+                      size_h, size_w, (xc, xh, xw), wide, lanes, how, W.data, W.reach, W.step)  # fmt: skip
         with k.seq(W.points) as point, k.seq(0, ci, wide) as p0, k.seq(panels) as panel:
             factor = u.at(point * u_point + (panel * ci + p0) * nr)
             with k.seq(0, tiles, mr) as t:
@@ -232,20 +227,20 @@ def results(k, out, shift, m, m_point, patch, columns, high, tw, real, ow, yc, n
         write(k, out, patch.at(r * lanes), shift, None, r, real * ow - r, columns, yc, lanes, lanes, True)
 
 
-def tile_row(k, to, x, patch, v_point, most, channels, top, left, tw, size_h, size_w, strides, wide: int, lanes: int, how: str,
-             side, reach: int, step: int) -> None:  # fmt: skip
-    """to[point][panel][tile][0..wide) = `side` of the patches, reach x reach, of one tile row of an image."""
+def tile_rows(k, to, x, patch, v_point, most, channels, high, top, left, tw, size_h, size_w, strides, wide: int, lanes: int,
+              how: str, side, reach: int, step: int) -> None:  # fmt: skip
+    """to[point][panel][tile][0..wide) = `side` of the patches, reach x reach, of `high` tile rows of an image."""
     xc, xh, xw = strides
-    width = tw * step + (reach - step)
+    width, tall = (n * step + (reach - step) for n in (tw, high))
     with k.seq(0, channels, lanes) as c:
-        patches(k, patch, x, channels, c, E.const(reach, c.dtype), width, top, left, size_h, size_w, xc, xh, xw, lanes, how)
+        patches(k, patch, x, channels, c, tall, width, top, left, size_h, size_w, xc, xh, xw, lanes, how)
         panel = c // wide
         out = to.at(panel * most * wide + (c - panel * wide))
-        with k.seq(tw) as tx, k.lanes(lanes) as j:
-            corner = patch.at(step * tx * lanes)
+        with k.seq(high) as ty, k.seq(tw) as tx, k.lanes(lanes) as j:
+            corner, tile = patch.at(step * (ty * width + tx) * lanes), out.at((ty * tw + tx) * wide)
             d = [[corner[(a * width + b) * lanes + j] for b in range(reach)] for a in range(reach)]
             for i, value in enumerate(flat(squared(side, d))):
-                out[i * v_point + tx * wide + j] = value
+                tile[i * v_point + j] = value
 
 
 @kernel
@@ -266,13 +261,13 @@ def gradient(k, u: Ptr, x: Ptr, g: Ptr, scratch: Ptr, room: Int, u_part: Int, u_
         patch = gv.at(W.points * g_point)
         with k.seq(lo, hi, together) as q0:
             q1 = E.minimum(q0 + together, hi)
-            with k.seq(q0, q1) as q:
-                n, at = q // th, (q - q0) * tw
-                row = q - n * th
-                tile_row(k, v.at(at * wide), x.at(n * xn), patch, v_point, most, ci, row * W.step - pad_h, pad_w, tw, size_h,
-                         size_w, (xc, xh, xw), wide, lanes, how_x, W.data, W.reach, W.step)  # fmt: skip
-                tile_row(k, gv.at(at * nr), g.at(n * gn), patch, g_point, most, co, row * W.out, E.const(0, row.dtype), tw, oh,
-                         ow, (gc, gh, gw), nr, lanes, how_g, W.gradient, W.out, W.out)  # fmt: skip
+            with k.seq(q0 // th, (q1 + (th - 1)) // th) as n:
+                q = k.var(E.maximum(q0, n * th)).get()
+                at, row, high_here = (q - q0) * tw, q - n * th, E.minimum(q1, (n + 1) * th) - q
+                tile_rows(k, v.at(at * wide), x.at(n * xn), patch, v_point, most, ci, high_here, row * W.step - pad_h, pad_w, tw,
+                          size_h, size_w, (xc, xh, xw), wide, lanes, how_x, W.data, W.reach, W.step)  # fmt: skip
+                tile_rows(k, gv.at(at * nr), g.at(n * gn), patch, g_point, most, co, high_here, row * W.out, E.const(0, row.dtype),
+                          tw, oh, ow, (gc, gh, gw), nr, lanes, how_g, W.gradient, W.out, W.out)  # fmt: skip
             with k.seq(W.points) as point, k.seq(panels) as panel, k.seq(0, high, mr) as p:
                 block = p // wide
                 start = v.at(point * v_point + block * most * wide + (p - block * wide))
@@ -291,8 +286,8 @@ def data(k, v: Ptr, x: Ptr, scratch: Ptr, room: Int, v_point: Int, count: Int, t
     W = WAYS[way]
     with k.parallel() as q:
         n, row = k.var(q // th).get(), k.var(E.mod(q, th)).get()
-        tile_row(k, v.at(q * tw * wide), x.at(n * xn), scratch.at(k.worker * room), v_point, count * tw, ci, row * W.step - pad_h,
-                 pad_w, tw, size_h, size_w, (xc, xh, xw), wide, lanes, how, W.data, W.reach, W.step)  # fmt: skip
+        tile_rows(k, v.at(q * tw * wide), x.at(n * xn), scratch.at(k.worker * room), v_point, count * tw, ci, E.const(1, row.dtype),
+                  row * W.step - pad_h, pad_w, tw, size_h, size_w, (xc, xh, xw), wide, lanes, how, W.data, W.reach, W.step)  # fmt: skip
 
 
 @kernel
@@ -334,10 +329,11 @@ def sides(k, v: Ptr, gv: Ptr, x: Ptr, g: Ptr, scratch: Ptr, room: Int, v_point: 
     with k.parallel() as q:
         patch, most = scratch.at(k.worker * room), count * tw
         n, row = k.var(q // th).get(), k.var(E.mod(q, th)).get()
-        tile_row(k, v.at(q * tw * wide), x.at(n * xn), patch, v_point, most, ci, row * W.step - pad_h, pad_w, tw, size_h,
-                 size_w, (xc, xh, xw), wide, lanes, how_x, W.data, W.reach, W.step)  # fmt: skip
-        tile_row(k, gv.at(q * tw * nr), g.at(n * gn), patch, g_point, most, co, row * W.out, E.const(0, row.dtype), tw, oh, ow,
-                 (gc, gh, gw), nr, lanes, how_g, W.gradient, W.out, W.out)  # fmt: skip
+        one = E.const(1, row.dtype)
+        tile_rows(k, v.at(q * tw * wide), x.at(n * xn), patch, v_point, most, ci, one, row * W.step - pad_h, pad_w, tw, size_h,
+                  size_w, (xc, xh, xw), wide, lanes, how_x, W.data, W.reach, W.step)  # fmt: skip
+        tile_rows(k, gv.at(q * tw * nr), g.at(n * gn), patch, g_point, most, co, one, row * W.out, E.const(0, row.dtype), tw, oh, ow,
+                  (gc, gh, gw), nr, lanes, how_g, W.gradient, W.out, W.out)  # fmt: skip
 
 
 @kernel
