@@ -65,7 +65,7 @@ TABLE = (
     Switch("cache_size", 256 << 20, _size, "bound on that directory in bytes; 0: no disk cache"),
     Switch("num_threads", 0, _count, "threads of the pool; 0: OMP_NUM_THREADS, else the cores"),
     Switch("vector_bits", 0, _count, "widest vectors that kernels use: 512, 256 or 128; 0: the processor's"),
-    Switch("spin_us", 500, _count, "microseconds an idle worker spins before it sleeps"),
+    Switch("spin_us", 150, _count, "microseconds an idle worker spins before it sleeps"),
     Switch("memory_limit", 0, _size, "most bytes the allocator may hold; 0: no limit"),
     Switch("memory_cache", 0, _size, "most free bytes kept for reuse; 0: half of what is in use"),
     Switch("huge_pages", True, _flag, "ask for huge pages for blocks of 2 MiB and more"),
