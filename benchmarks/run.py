@@ -2,7 +2,7 @@
 
 flambeau beside PyTorch (where it is installed) in one process, round by round on equal threads, JAX as a third column where it
 is installed; what needs a fresh process (import, first call, peak memory) in processes of its own. Prints tables; with all
-sections, writes benchmarks/results.json and docs/benchmarks.png.
+sections, writes benchmarks/results/PROCESSOR.json and docs/benchmarks.png.
 """
 
 from __future__ import annotations
@@ -201,7 +201,8 @@ def main() -> None:
     results["peak memory"] = peak_memory(sides, args.threads)
     for name, row in results["peak memory"].items():
         print(f"peak memory {name:14}", {s: f"{v / 1e6:.0f} MB" for s, v in row.items()})
-    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    name = "".join(c if c.isalnum() else "_" for c in results["processor"])
+    (HERE / "results" / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     chart(results, HERE.parent / "docs" / "benchmarks.png")
 
 
