@@ -19,7 +19,7 @@ from flambeau.ops.embedding import dropout
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 from flambeau.ops.tiles import per_thread, rounded, tile_for
 from flambeau.runtime import calls
-from flambeau.runtime.threads import get_num_threads
+from flambeau.runtime.threads import get_num_threads, within
 
 FEW = 4  # queries below which packing the keys would cost more than the products
 WORK = 1 << 16  # multiply-adds worth a thread of their own
@@ -178,8 +178,9 @@ def attention_of(query, key, value, mask, kept, dropout_p, is_causal, scale):
     k = K.attention((d, acc, d, d, d, masks, dt.int32, acc), causal=is_causal, how=how, drop=kept is not None, tile=tile)
     args = (y, lse, *map(calls.operand, range(3)), mask_at, bits, calls.room(), h, h // hk, length, keys, n, nv, padded_n, padded,
             scale, rise, chunks, chunk, size, *ws, *outs[0][2][:3], *query._strides, *key._strides, *value._strides, *ms)  # fmt: skip
-    launch = k, b * h * chunks, max(1, WORK // (chunk * keys * n)), args
-    return calls.bind(outs, 3 + given, 0, [launch], (size * acc.itemsize * get_num_threads(),))
+    threads = get_num_threads()
+    launch = k, b * h * chunks, within(max(1, WORK // (chunk * keys * n)), threads), args
+    return calls.bind(outs, 3 + given, 0, [launch], (size * acc.itemsize * threads,))
 
 
 @attention_of.vjp("query", "key", "value")
@@ -203,7 +204,8 @@ def attention_gradients(g, query, key, value, mask, kept, dropout_p: float, is_c
     how, masks, mask_at, ms = masking(mask, lse_at, 4)
     bits, rise, ws = keeping(kept, dropout_p, lse_at, 3 + given)
     size = per_thread(K.BR * (3 * K.BC + 2 + n + nv + 2 * padded_n + padded) + (keys + high) * (padded_n + padded), acc)
-    rooms = [size * acc.itemsize * get_num_threads()]
+    threads = get_num_threads()
+    rooms = [size * acc.itemsize * threads]
     sums, to = d, (gk, gv)
     if count > 1:
         sums, to = acc, (calls.room(1), calls.room(2))
@@ -213,7 +215,7 @@ def attention_gradients(g, query, key, value, mask, kept, dropout_p: float, is_c
     args = (gq, *to, calls.operand(0), y_at, lse_at, *map(calls.operand, (1, 2, 3)), mask_at, bits, calls.room(), h, h // hk, length,
             keys, n, nv, padded_n, padded, high, scale, rise, chunks, chunk, size, *ws, *(s for out in outs for s in out[2][:3]),
             *g._strides, *y._strides[:3], *query._strides, *key._strides, *value._strides, *ms)  # fmt: skip
-    launches = [(k, b * h * chunks, max(1, WORK // (chunk * keys * n)), args)]
+    launches = [(k, b * h * chunks, within(max(1, WORK // (chunk * keys * n)), threads), args)]
     if count > 1:
         launches += [
             (K.attention_gather((d, acc)), b * hk * keys, max(1, WORK // w), (to, parts, hk, keys, w, full, high, count, *out[2][:3]))

@@ -6,7 +6,8 @@
         ...checks...
         return calls.bind(...)      # what is to be done for arguments of these dtypes, shapes and strides
 
-The body may look at nothing of its tensors but dtype, shape, strides and what follows from them, and at the number of threads.
+The body may look at nothing of its tensors but dtype, shape, strides and what follows from them, and at the number of threads;
+that may rise before the launches, so those with scratch memory for each thread have their grain from threads.within.
 What it returns takes the tensors among its arguments, in order. Here is what a call does, in Python; runtime.calls has the
 same as a builtin, which VIEW ops use too.
 """
@@ -62,7 +63,7 @@ def by_geometry(plan: Callable) -> Callable:
         if found is None:
             count = threads.get_num_threads()
             found = plan(*args, **kwargs)
-            if key is not None and threads.get_num_threads() == count:  # else it has room for fewer threads than there are
+            if key is not None and threads.get_num_threads() == count:  # else it is cut for another number
                 if len(known) >= MAX_CALLS:
                     known.clear()
                 known[key] = found

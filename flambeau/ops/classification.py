@@ -14,7 +14,7 @@ from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, compute_dtype, kernel
 from flambeau.ops.by_geometry import by_geometry
 from flambeau.ops.create import zeroed
-from flambeau.ops.index_kernels import Flag
+from flambeau.ops.index_kernels import Flag, told
 from flambeau.ops.loss import HIDDEN, reduced, reduction_of, refuse_gradient
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 from flambeau.ops.softmax import finite, log_softmax_of
@@ -34,7 +34,7 @@ def nll_rows(k, out: Ptr, weights: Ptr, bad: Ptr, x: Ptr, target: Ptr, w: Ptr, c
         t = E.cast(target[r], dt.int64)
         valid = (t >= 0) & (t < classes)
         with k.if_(~valid & (t != ignore)):
-            bad[0] = t
+            bad[0] = told(t)
         used = valid & (t != ignore)
         safe = E.where(used, t, E.const(0, dt.int64))
         weight = w[safe] if weighted else E.const(1, d)
@@ -101,8 +101,8 @@ def nll_each(input, target, weight, ignore_index: int):
     k = nll_rows((x._dtype, x._dtype, dt.int64, x._dtype, t._dtype, x._dtype), weighted=w is not None)
     k(t._numel, WORK, out._ptr, weights._ptr, flag.ptr, x._ptr, t._ptr, (x if w is None else w)._ptr, classes,
       ignore_index, inner)  # fmt: skip
-    if flag.cell.value != flag.NONE:
-        raise IndexError(f"Target {flag.cell.value} is out of bounds.")
+    if flag.index is not None:
+        raise IndexError(f"Target {flag.index} is out of bounds.")
     return out, weights
 
 
@@ -188,7 +188,7 @@ def entropy_rows(k, out: Ptr, weights: Ptr, tops: Ptr, logs: Ptr, bad: Ptr, x: P
     with k.parallel() as r:
         row, t = x.at(r * classes), E.cast(target[r], dt.int64)
         with k.if_(((t < 0) | (t >= classes)) & (t != ignore)):
-            bad[0] = t
+            bad[0] = told(t)
         high, total = k.acc("max", d), k.acc("add", d)
         with k.vector(classes, unroll=4) as i:
             high.update(row[i])
@@ -214,7 +214,7 @@ def entropy_columns(k, out: Ptr, weights: Ptr, tops: Ptr, logs: Ptr, bad: Ptr, x
         with k.seq(lo, hi) as j:
             t = E.cast(target[base + j], dt.int64)
             with k.if_(((t < 0) | (t >= classes)) & (t != ignore)):
-                bad[0] = t
+                bad[0] = told(t)
         with k.vector(lo, hi) as j:
             high, total = k.var(E.const(-math.inf, d), d), k.var(E.const(0, d), d)
             with k.seq(classes) as i:
@@ -323,8 +323,8 @@ def cross_entropy_of(input, target, weight, ignore_index, reduction):
         flag = Flag()
         more = () if w is None else (w.to(acc).contiguous(),)
         found = bound(x.contiguous(), t.contiguous(), *more, flag.ptr)
-        if flag.cell.value != flag.NONE:
-            raise IndexError(f"Target {flag.cell.value} is out of bounds.")
+        if flag.index is not None:
+            raise IndexError(f"Target {flag.index} is out of bounds.")
         return found if whole else (found[0], *found[1:2], *found[1:])
 
     return call

@@ -44,7 +44,7 @@ def planned(what: str, s: Shape, d, first: tuple, second: tuple | None, bias: bo
     x, y, w = (s.n, s.ci, *size), (s.n, s.co, *spatial), (s.co, s.ci // s.groups, *taps)
     shapes = {"forward": (y, x, w), "grad_input": (x, y, w), "grad_weight": (w, y, x)}[what]
     out, a, b = (Operand(i, v, d, st) for i, v, st in zip((OUT, FIRST, SECOND), shapes, (None, first, second), strict=True))
-    plan = Plan()
+    plan = Plan(threads)
     way = way_of(what, s, d)
     if what == "forward":
         way.forward(plan, a, b, Address(BIAS) if bias else None, s, out)

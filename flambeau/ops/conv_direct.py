@@ -18,7 +18,6 @@ from flambeau.ops.conv_plan import Address, Plan
 from flambeau.ops.conv_shape import Shape, strides5
 from flambeau.ops.record import hooks
 from flambeau.ops.tiles import per_thread
-from flambeau.runtime.threads import get_num_threads
 
 LIMIT = 48 << 20  # bytes of padded copies and packed gradients held at a time
 CHUNK = 96  # steps between two visits of a tile's sums to memory: a panel of so many stays in the first-level cache
@@ -151,7 +150,7 @@ class Product:
 
     def launch(self, plan: Plan, y: Address, x: Address, b: Address, bias: Address | None, rows, steps, places) -> None:
         """Plan it, with addresses and tables."""
-        d, t, threads = self.d, self.tile, get_num_threads()
+        d, t, threads = self.d, self.tile, plan.threads
         high = -(-self.count // t.mr) * t.mr
         most = max(TILES * t.mr, self.parts > 1 and SUMS // (t.nr * d.itemsize) // t.mr * t.mr)
         block = min(high, most)
@@ -310,7 +309,7 @@ def grad_weight(plan: Plan, g, x, s: Shape, out) -> None:
     steps = grid((together, xs[0]), *zip(s.out, apart, strict=True))
     rows = grid((cg, xs[1]), *((t, e * v) for t, e, v in zip(s.taps, s.dilation, xs[2:], strict=True)))
     size, turns = s.co * s.k, -(-s.n // together)
-    parts = min(turns, max(1, min(3 * get_num_threads() // s.groups, PARTS // (size * d.itemsize))))
+    parts = min(turns, max(1, min(3 * plan.threads // s.groups, PARTS // (size * d.itemsize))))
     share = -(-turns // parts)
     parts = -(-turns // share)
     sums_at = out._ptr if parts == 1 else plan.scratch(parts * size * d.itemsize)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from flambeau.core.shapes import contiguous_strides
 from flambeau.runtime import calls, memory
+from flambeau.runtime.threads import within
 
 OUT, FIRST, SECOND, BIAS = range(4)  # the operands whose addresses `run` is given
 OPERANDS = 4
@@ -36,9 +37,10 @@ class Operand:
 
 
 class Plan:
-    """Scratch sizes and launches, in order."""
+    """Scratch sizes and launches, in order, for at most so many threads."""
 
-    def __init__(self):
+    def __init__(self, threads: int):
+        self.threads = threads
         self.sizes: list[int] = []
         self.launches: list[tuple] = []
         self.tables: list = []
@@ -57,7 +59,7 @@ class Plan:
             elif not isinstance(a, int):
                 self.tables.append(a)
                 values[i] = a._ptr
-        self.launches.append((kernel, extent, grain, values, symbols))
+        self.launches.append((kernel, extent, within(grain, self.threads), values, symbols))
 
     def call(self, geometry: tuple, operands: int) -> Callable:
         """All of it for an output of this geometry and operands FIRST, SECOND, ...; see calls.bind."""

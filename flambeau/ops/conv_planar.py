@@ -224,7 +224,7 @@ def sums(plan: Plan, x, w, bias: Address | None, s: Shape, out, back: bool, ax: 
     )  # fmt: skip
     chunk = -(-depth // -(-depth // CHUNK))
     room = per_thread(channels * copy.channel + lanes, dtype)  # the last outputs read beyond their row
-    scratch = plan.scratch(room * get_num_threads() * dtype.itemsize)
+    scratch = plan.scratch(room * plan.threads * dtype.itemsize)
     across, y_across = wide.step * wide.move * st_x[4], wide.apart * st_y[4]
     k = K.planar((dtype, dtype, dtype, dtype, dt.int64, dt.int64, dt.int64, dtype), mr=mr, high=high, lanes=lanes,
                  step=across if across in (1, 2) else 0, y_step=y_across if y_across in (1, 2) else 0, bias_rows=bool(bias))  # fmt: skip
@@ -309,7 +309,7 @@ def grad_weight(plan: Plan, g, x, s: Shape, out) -> None:
     together = max(1, min(s.n, RUN // (b.rows * -(-b.span // lanes)), NEAR // (apart * dtype.itemsize)))
     places = [copy.place(*(e for _, e in tap)) for tap in itertools.product(*(a.classes[0][2] for a in ax))]
     steps = [c * copy.channel + v for c in range(channels) for v in places]
-    units, threads = -(-s.n // together) * d.outputs * b.blocks * b.spans, get_num_threads()
+    units, threads = -(-s.n // together) * d.outputs * b.blocks * b.spans, plan.threads
     share = -(-units // min(units, -(-threads // (s.groups * channel_blocks))))
     parts, total = -(-units // share), s.co * s.k
     size = -(-together * apart // lanes) * lanes + lanes

@@ -28,9 +28,9 @@ def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq, sparse=Fals
         k(index._numel, max(1, WORK // max(1, width)), out._ptr, weight._ptr, index._ptr, flag.ptr, rows, width,
           *weight._strides)  # fmt: skip
     elif index._numel:
-        flag.cell.value = index.reshape(-1)[0].item()
-    if flag.cell.value != flag.NONE:
-        raise IndexError(f"index out of range in self (embedding: index {flag.cell.value}, table of {rows} rows)")
+        flag.cell.value = max(index.reshape(-1)[0].item(), Flag.NONE + 1)
+    if flag.index is not None:
+        raise IndexError(f"index out of range in self (embedding: index {flag.index}, table of {rows} rows)")
     return out
 
 

@@ -21,7 +21,7 @@ from flambeau.ops import gemm_kernels as K
 from flambeau.ops.gemm_kernels import Tile, accumulator
 from flambeau.ops.tiles import per_thread, rounded
 from flambeau.runtime import memory
-from flambeau.runtime.threads import get_num_threads
+from flambeau.runtime.threads import get_num_threads, within
 
 ALONE = 64**3  # multiply-adds that are done before a second thread would have woken
 NEAR = 44 << 10  # bytes of two panels, of which A's stays in the first-level cache while B's streams through it
@@ -212,8 +212,8 @@ def depth_of(k: int, tile: Tile) -> int:
 
 
 def grain(extent: int, threads: int) -> int:
-    """The least a thread is given: all of it if there is one."""
-    return extent if threads == 1 else 1
+    """The least a thread is given, all of it if there is one; scratch memory is for no more threads than these."""
+    return within(extent if threads == 1 else 1, threads)
 
 
 def layout_of(dense_row: bool, dense_column: bool) -> str:

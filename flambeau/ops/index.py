@@ -38,8 +38,8 @@ def take_from_table(out, x, index, size: int, step: int, n: int, name: str, *, w
     flag = N.Flag()
     k = N.take_table((x._dtype, x._dtype, index._dtype, dt.int64), unit=True, wrap=wrap)
     k(index._numel, max(1, WORK // n), out._ptr, x._ptr, index._ptr, flag.ptr, size, n, step, 1)
-    if flag.cell.value != N.Flag.NONE:
-        raise (error or out_of_bounds(name))(flag.cell.value, dims[0], size)
+    if flag.index is not None:
+        raise (error or out_of_bounds(name))(flag.index, dims[0], size)
 
 
 def put_offsets(x, off, inner_shape, inner_strides, values, how: str) -> None:
@@ -60,8 +60,8 @@ def put_rows(y, index, x, how: str, start: str = "keep", base=None, *, skip: int
     lists = memory.allocate(8 * (size + n))
     head, after = lists.ptr, lists.ptr + 8 * size
     N.chain((dt.int64, dt.int64, index._dtype, dt.int64), wrap=wrap)(1, 1, head, after, index._ptr, flag.ptr, n, size, skip)
-    if flag.cell.value != N.Flag.NONE and error is not None:
-        raise error(flag.cell.value, 0, size)
+    if flag.index is not None and error is not None:
+        raise error(flag.index, 0, size)
     pieces = get_num_threads() if width >= 256 * get_num_threads() else 1  # how columns are shared does not change a result
     grain = max(1, WORK * size * pieces // (x._numel + y._numel))
     k = N.put_chained((y._dtype, y._dtype, x._dtype, dt.int64, dt.int64), put=how, start=start)
@@ -124,7 +124,7 @@ def find_positions(y, x, indices, sizes, strides, name: str, *, wrap: bool = Tru
     k = N.positions((y._dtype, *[i._dtype for i in indices]), wrap=wrap, take=x is not None)
     source = y._ptr if x is None else x._ptr
     k(-(-n // N.BLOCK), 4, y._ptr, source, *[i._ptr for i in indices], flag.ptr, n, *sizes, *strides)
-    if flag.cell.value != N.Flag.NONE:
+    if flag.index is not None:
         for at, (i, size) in enumerate(zip(indices, sizes, strict=True)):
             low, high = int(i.min().item()), int(i.max().item())
             if low < (-size if wrap else 0) or high >= size:

@@ -16,7 +16,7 @@ from flambeau.ir.kernel import Builder, Int, Program, Ptr, PtrRef, kernel
 
 
 class Flag:
-    """Where kernels report an index out of range: the offending value, or nothing."""
+    """Where kernels report an index out of range: what `told` makes of it, or nothing."""
 
     NONE = -(1 << 63)
 
@@ -24,12 +24,21 @@ class Flag:
         self.cell = ctypes.c_int64(self.NONE)
         self.ptr = ctypes.addressof(self.cell)
 
+    @property
+    def index(self) -> int | None:
+        """The index out of range, if there was one; the least two integers are not told apart."""
+        at = self.cell.value
+        return None if at == self.NONE else self.NONE if at == self.NONE + 1 else at
+
     def check(self, op: str, dim: int, size: int, error: type = IndexError) -> None:
         """Raise if some index was out of range (PyTorch's type: RuntimeError in gather and scatter)."""
-        if self.cell.value != self.NONE:
-            raise error(
-                f"index {self.cell.value} is out of bounds for dimension {dim} with size {size} ({op})"
-            )
+        if self.index is not None:
+            raise error(f"index {self.index} is out of bounds for dimension {dim} with size {size} ({op})")
+
+
+def told(i):
+    """What a kernel writes to a Flag for the index i: never NONE, which may be an index too, such as the integer of a NaN."""
+    return E.maximum(i, E.const(Flag.NONE + 1, dt.int64))
 
 
 def checked(k: Builder, i, size, flag, wrap: bool):
@@ -98,7 +107,7 @@ def _gather(k, ptr, ints, dtypes, *, dims: int, contiguous: bool):
         with k.vector(n) as j:
             i = E.cast(idx[io + (j if contiguous else j * is_[-1])], dt.int64)
             safe, bad = checked(k, i, size, flag, wrap=False)
-            worst.update(E.where(bad, i, E.const(Flag.NONE, dt.int64)))
+            worst.update(E.where(bad, told(i), E.const(Flag.NONE, dt.int64)))
             y[yo + (j if contiguous else j * ys[-1])] = x[xo + safe * xdim + j * xs[-1]]
         with k.if_(worst.value != Flag.NONE):
             flag[0] = worst.value
@@ -133,7 +142,7 @@ def _scatter(k, ptr, ints, dtypes, *, dims: int, reduce: str, scalar: bool, colu
     def one(yo, io, xo, j):
         i = E.cast(idx[io + j * idim], dt.int64)
         with k.if_(E.cast(i, dt.uint64) >= E.cast(size, dt.uint64)):
-            flag[0] = i
+            flag[0] = told(i)
         with k.else_():
             at = yo + i * ydim
             v = x[0] if scalar else x[xo + j * xdim]
@@ -196,7 +205,7 @@ def take_table(k, y: Ptr, x: Ptr, index: Ptr, flag: Ptr, size: Int, n: Int, step
         i = E.cast(index[r], dt.int64)
         safe, bad = checked(k, i, size, flag, wrap)
         with k.if_(bad):
-            flag[0] = i
+            flag[0] = told(i)
         row, source = y.at(r * n), x.at(safe * step)
         with k.vector(n, unroll=4 if unit else 1) as j:
             row[j] = source[j if unit else j * inner]
@@ -221,7 +230,7 @@ def chain(k, head: Ptr, after: Ptr, index: Ptr, flag: Ptr, n: Int, size: Int, sk
             i = E.cast(index[j], dt.int64)
             safe, bad = checked(k, i, size, flag, wrap)
             with k.if_(bad):
-                flag[0] = i
+                flag[0] = told(i)
             with k.else_(), k.if_(safe != skip):
                 after[j] = head[safe]
                 head[safe] = j
@@ -290,7 +299,7 @@ def _positions(k, ptr, ints, dtypes, *, wrap: bool, take: bool):
             for index, size, stride in zip(indices, sizes, strides, strict=True):
                 i = E.cast(index[j], dt.int64)
                 safe, bad = checked(k, i, size, flag, wrap)
-                worst.update(E.where(bad, i, E.const(Flag.NONE, dt.int64)))
+                worst.update(E.where(bad, told(i), E.const(Flag.NONE, dt.int64)))
                 off = off + safe * stride
             y[j] = x[off] if take else off
         with k.if_(worst.value != Flag.NONE):

@@ -13,7 +13,7 @@ from flambeau.ops.by_geometry import by_geometry
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 from flambeau.ops.tiles import per_thread
 from flambeau.runtime import calls, memory
-from flambeau.runtime.threads import get_num_threads
+from flambeau.runtime.threads import get_num_threads, within
 
 F = {"function": False, "method": False, "functional": True}
 HIDDEN = {"function": False, "method": False}
@@ -322,10 +322,10 @@ def adaptive_size(name: str, input, dims: int, output_size) -> tuple:
     return out
 
 
-def rows_of_sums(width: int, acc) -> tuple:
-    """(scratch memory for a row of each thread, how many elements one takes there)."""
-    room = per_thread(width, acc)
-    return memory.allocate(room * get_num_threads() * acc.itemsize), room
+def rows_of_sums(width: int, acc, grain: int) -> tuple:
+    """(scratch memory for a row of each thread, how many elements one takes there, the grain for so many threads)."""
+    room, threads = per_thread(width, acc), get_num_threads()
+    return memory.allocate(room * threads * acc.itemsize), room, within(grain, threads)
 
 
 @op(KERNEL, **HIDDEN, node="AdaptiveAvgPool2DBackward0")
@@ -336,10 +336,10 @@ def adaptive_avg_of(input, dims, out):
     if y._numel:
         o3 = three(out, 1)
         acc = compute_dtype(x._dtype)
-        columns, room = rows_of_sums(x._shape[-1], acc)
-        k = K.adaptive_avg((y._dtype, x._dtype, acc))
         work = max(1, x._numel // max(1, math.prod(x._shape[:-dims]) * o3[0] * o3[1]))
-        k(math.prod(x._shape[:-dims]) * o3[0] * o3[1], max(1, WORK // work), y._ptr, x._ptr,
+        columns, room, grain = rows_of_sums(x._shape[-1], acc, max(1, WORK // work))
+        k = K.adaptive_avg((y._dtype, x._dtype, acc))
+        k(math.prod(x._shape[:-dims]) * o3[0] * o3[1], grain, y._ptr, x._ptr,
           columns.ptr, room, *three(x._shape[-dims:], 1), *o3)  # fmt: skip
     return y
 
@@ -350,9 +350,10 @@ def adaptive_avg_backward(grad, input_shape, dims):
     if not grad._numel:
         return grad.new_zeros(input_shape)
     g, gx = grad.contiguous(), hooks.empty(input_shape, grad._dtype)
-    columns, room = rows_of_sums(input_shape[-1], compute_dtype(g._dtype))
-    k = K.adaptive_avg_backward((gx._dtype, g._dtype, compute_dtype(g._dtype)))
-    k(math.prod(input_shape[:-dims]), max(1, WORK // max(1, math.prod(input_shape[-dims:]))), gx._ptr, g._ptr,
+    acc, work = compute_dtype(g._dtype), max(1, math.prod(input_shape[-dims:]))
+    columns, room, grain = rows_of_sums(input_shape[-1], acc, max(1, WORK // work))
+    k = K.adaptive_avg_backward((gx._dtype, g._dtype, acc))
+    k(math.prod(input_shape[:-dims]), grain, gx._ptr, g._ptr,
       columns.ptr, room, *three(input_shape[-dims:], 1), *three(g._shape[-dims:], 1))  # fmt: skip
     return gx
 

@@ -22,7 +22,7 @@ from flambeau.ops.matmul import multiply, product_steps
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op
 from flambeau.ops.tiles import per_thread, rounded, tile_for
 from flambeau.runtime import calls, memory
-from flambeau.runtime.threads import get_num_threads
+from flambeau.runtime.threads import get_num_threads, within
 
 WORK = 1 << 16  # multiply-adds worth a thread of their own
 N = {"function": False, "method": False}
@@ -76,6 +76,7 @@ class Room:
     block: int
     tasks: int
     grain: int
+    threads: int
 
     def ahead(self, gates: int) -> int:
         """Elements of a thread's scratch on the way forward: the state, what its products give, h before a projection."""
@@ -86,9 +87,10 @@ def room_of(mode: str, w_hh, batch: int, steps: int, tile) -> Room:
     """Rows of the batch in as many blocks of whole register tiles as there are threads."""
     width = w_hh._shape[1]
     n = w_hh._shape[0] // K.GATES[mode]
-    block = rounded(-(-batch // get_num_threads()), tile.mr)
-    work = steps * block * w_hh._numel
-    return Room(n, width, rounded(n, tile.nr), rounded(width, tile.nr), block, -(-batch // block), max(1, WORK // work))
+    threads = get_num_threads()
+    block = rounded(-(-batch // threads), tile.mr)
+    grain = within(max(1, WORK // (steps * block * w_hh._numel)), threads)
+    return Room(n, width, rounded(n, tile.nr), rounded(width, tile.nr), block, -(-batch // block), grain, threads)
 
 
 def packed_weights(w, groups: int, transposed: bool, tile):
@@ -133,7 +135,7 @@ def lstm_call(x, w_ih, w_hh, h0, sizes: tuple, reverse: bool, between: int, bias
     y, h, c, g, gh, hp, cp, full = map(calls.out, range(8))
     bias, panels, work = map(calls.room, range(3))
     scratch = per_thread(size.ahead(4), d)
-    rooms = (rows * d.itemsize, 4 * size.padded * width * d.itemsize, scratch * get_num_threads() * d.itemsize)
+    rooms = (rows * d.itemsize, 4 * size.padded * width * d.itemsize, scratch * size.threads * d.itemsize)
     copy, grain = dense_copy(d, d)
     launches = [(copy, batch * width, grain, (h, h_at)), (copy, batch * n, grain, (c, c_at))]
     if biased:
@@ -181,7 +183,7 @@ def layer_steps(x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, reverse, b
     wr = packed_weights(w_hr, 1, True, tile) if w_hr is not None else w
     state_bias = b_hh.contiguous() if gru and b_hh is not None else None
     scratch = per_thread(size.ahead(gates), acc)
-    room = memory.allocate(scratch * get_num_threads() * acc.itemsize)
+    room = memory.allocate(scratch * size.threads * acc.itemsize)
     k = K.walk((d,) * 8 + (acc, acc, d, dt.int64, dt.int64, acc), mode=mode, projected=w_hr is not None,
                biased=state_bias is not None, tile=tile)  # fmt: skip
     k(size.tasks, size.grain, *(t._ptr for t in (y, g, gh, hp, cp, full, h, c)), w.ptr, wr.ptr,
@@ -215,7 +217,7 @@ def rnn_layer_grad(gs, x, w_ih, w_hh, b_ih, b_hh, w_hr, h0, c0, mode, sizes, rev
     w = packed_weights(w_hh, gates, False, tile)
     wr = packed_weights(w_hr, 1, False, tile) if w_hr is not None else w
     scratch = per_thread(size.block * (2 * size.wide + gates * size.n + size.padded), acc)
-    room = memory.allocate(scratch * get_num_threads() * acc.itemsize)
+    room = memory.allocate(scratch * size.threads * acc.itemsize)
     k = K.walk_back((d,) * 10 + (acc, acc, dt.int64, dt.int64, acc), mode=mode, projected=w_hr is not None, tile=tile)
     k(size.tasks, size.grain, *(t._ptr for t in (dg, dgh, both, g, gh, hp, cp, dy, dh, dh if dc is None else dc)), w.ptr,
       wr.ptr, starts._ptr, counts._ptr, room.ptr, size.n, size.width, size.padded, size.wide, len(sizes), batch, between,

@@ -11,7 +11,7 @@ from flambeau.ops.elementwise import SCALAR_NAMES
 from flambeau.ops.record import COMPOSITE, KERNEL, hooks, op, state
 from flambeau.ops.tiles import per_thread
 from flambeau.runtime import memory
-from flambeau.runtime.threads import get_num_threads
+from flambeau.runtime.threads import get_num_threads, within
 
 SHORT = 48  # rows up to here are sorted by insertion
 
@@ -23,10 +23,10 @@ def return_type(name: str, *values):
     return getattr(return_types, name)(values)
 
 
-def scratch(n: int, *dtypes) -> tuple:
-    """(elements from one thread's working memory to the next one's, memory for n of each dtype per thread ...)."""
-    room = per_thread(n, dtypes[0])  # the narrowest
-    return room, *(memory.allocate(room * d.itemsize * get_num_threads()) for d in dtypes)
+def scratch(grain: int, n: int, *dtypes) -> tuple:
+    """(the grain for so many threads, elements from one's memory to the next one's, memory for n of each dtype per thread ...)."""
+    room, threads = per_thread(n, dtypes[0]), get_num_threads()  # the narrowest
+    return within(grain, threads), room, *(memory.allocate(room * d.itemsize * threads) for d in dtypes)
 
 
 def sort_rows(x, n: int, descending: bool):
@@ -35,13 +35,13 @@ def sort_rows(x, n: int, descending: bool):
     rows = x._numel // n if n else 0
     key = K.key_dtype(x._dtype)
     if n <= SHORT:
-        room, keys = scratch(n, key)
+        grain, room, keys = scratch(max(1, 4096 // max(1, n)), n, key)
         k = K.insertion_rows((x._dtype, dt.int64, x._dtype, key), descending=descending)
-        k(rows, max(1, 4096 // max(1, n)), values._ptr, indices._ptr, x._ptr, keys.ptr, room, n)
+        k(rows, grain, values._ptr, indices._ptr, x._ptr, keys.ptr, room, n)
         return values, indices
-    room, keys, at = scratch(2 * n, key, dt.int64)
+    grain, room, keys, at = scratch(max(1, 2048 // n), 2 * n, key, dt.int64)
     k = K.radix_rows((x._dtype, dt.int64, x._dtype, key, dt.int64), descending=descending)
-    k(rows, max(1, 2048 // n), values._ptr, indices._ptr, x._ptr, keys.ptr, at.ptr, room, n)
+    k(rows, grain, values._ptr, indices._ptr, x._ptr, keys.ptr, at.ptr, room, n)
     return values, indices
 
 
@@ -50,9 +50,9 @@ def select_of_rows(x, n: int, rank: int, descending: bool, one: bool):
     shape = x._shape[:-1] if one else (*x._shape[:-1], rank)
     values, indices = hooks.empty(shape, x._dtype), hooks.empty(shape, dt.int64)
     key = K.key_dtype(x._dtype)
-    room, keys, at = scratch(2 * n + 2, key, dt.int64)
+    grain, room, keys, at = scratch(max(1, 2048 // n), 2 * n + 2, key, dt.int64)
     k = K.select_rows((x._dtype, dt.int64, x._dtype, key, dt.int64), descending=descending, one=one)
-    k(x._numel // n, max(1, 2048 // n), values._ptr, indices._ptr, x._ptr, keys.ptr, at.ptr, room, n, rank)
+    k(x._numel // n, grain, values._ptr, indices._ptr, x._ptr, keys.ptr, at.ptr, room, n, rank)
     return values, indices
 
 
@@ -126,9 +126,9 @@ def top_of_rows(x, n: int, count: int, largest: bool):
     shape = (*x._shape[:-1], count)
     values, indices = hooks.empty(shape, x._dtype), hooks.empty(shape, dt.int64)
     key = K.key_dtype(x._dtype)
-    room, keys = scratch(count, key)
+    grain, room, keys = scratch(max(1, 4096 // n), count, key)
     k = K.top_rows((x._dtype, dt.int64, x._dtype, key), largest=largest, long=n >= 4 * K.GROUPS and count <= K.GROUPS // 2)
-    k(x._numel // n, max(1, 4096 // n), values._ptr, indices._ptr, x._ptr, keys.ptr, room, n, count)
+    k(x._numel // n, grain, values._ptr, indices._ptr, x._ptr, keys.ptr, room, n, count)
     return values, indices
 
 

@@ -16,7 +16,6 @@ from flambeau.ops import winograd_kernels as K
 from flambeau.ops.conv_plan import Address, Plan
 from flambeau.ops.conv_shape import Shape, strides5
 from flambeau.ops.tiles import per_thread
-from flambeau.runtime.threads import get_num_threads
 
 CHUNK = 32  # channels summed before a visit to memory: short chains keep the rounding as small as direct sums'
 DEEP = 64  # tiles summed before one, in a gradient of the weight
@@ -108,7 +107,7 @@ def reading(along_row: int, along_channels: int) -> str:
 def convolve(plan: Plan, x, w, bias: Address | None, out, size, result, pad, ci: int, co: int, w_strides: tuple, way: str,
              turned: bool) -> None:  # fmt: skip
     """out = 3x3 convolution of x with w, of strides (input channel, output channel), its taps turned round if `turned`."""
-    d, threads, images, W = x._dtype, get_num_threads(), x._shape[0], K.WAYS[way]
+    d, threads, images, W = x._dtype, plan.threads, x._shape[0], K.WAYS[way]
     oh, ow = result
     th, tw = tiles_of(way, result)
     size = (size[0], min(size[1], W.width(tw) - pad[1]))  # columns that are read
@@ -142,7 +141,7 @@ def convolve(plan: Plan, x, w, bias: Address | None, out, size, result, pad, ci:
 def convolve_many(plan: Plan, x, w, bias: Address | None, out, size, result, pad, ci: int, co: int, w_strides: tuple, way: str,
                   turned: bool) -> None:  # fmt: skip
     """The same where weights are many and tiles few: transforms of all tiles first, then a panel of output channels a task."""
-    d, threads, images, W = x._dtype, get_num_threads(), x._shape[0], K.WAYS[way]
+    d, threads, images, W = x._dtype, plan.threads, x._shape[0], K.WAYS[way]
     th, tw = tiles_of(way, result)
     tile = direct.tile_for(d, images * th * tw, co)
     lanes, panels = tile.lanes, -(-co // tile.nr)
@@ -199,7 +198,7 @@ def grad_weight(plan: Plan, g, x, s: Shape, out) -> None:
 
 def gradient(plan: Plan, g, x, out, s: Shape) -> None:
     """The weight's gradient of one group: sums over the tiles a thread each, then brought together."""
-    d, threads = x._dtype, get_num_threads()
+    d, threads = x._dtype, plan.threads
     way = way_of(s)
     W, (th, tw) = K.WAYS[way], tiles_of(way, s.out[1:])
     size = (s.size[1], min(s.size[2], W.width(tw) - s.pad[2]))
@@ -234,7 +233,7 @@ def gradient(plan: Plan, g, x, out, s: Shape) -> None:
 
 def gradient_of_many(plan: Plan, g, x, out, s: Shape) -> None:
     """The same where sums of all channels would be far away: transforms of all tiles first, then all sums of a few channels."""
-    d, threads = x._dtype, get_num_threads()
+    d, threads = x._dtype, plan.threads
     way = way_of(s)
     W, (th, tw) = K.WAYS[way], tiles_of(way, s.out[1:])
     size = (s.size[1], min(s.size[2], W.width(tw) - s.pad[2]))

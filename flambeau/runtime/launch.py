@@ -6,6 +6,8 @@
     extent <= grain   in the calling thread, holding the GIL
     extent > grain    over the pool in parts of at least `grain`, the GIL released
     grain < 0         in the calling thread, the GIL released
+
+A kernel with scratch memory for so many workers is given within(grain, workers), from runtime.threads.
 """
 
 import ctypes
@@ -179,13 +181,14 @@ entry:
   %work = icmp sgt i64 %extent, 0
   br i1 %work, label %choose, label %done
 choose:
-  %small = icmp sle i64 %extent, %grain
+  %least = and i64 %grain, {~threads_worker.MOST}
+  %small = icmp sle i64 %extent, %least
   br i1 %small, label %here, label %large
 here:
   call void %body(ptr %args, i64 0, i64 %extent, i64 0)
   br label %done
 large:
-  %alone = icmp slt i64 %grain, 0
+  %alone = icmp slt i64 %least, 0
   br i1 %alone, label %released, label %ask
 released:
   %state0 = call ptr @PyEval_SaveThread()

@@ -11,10 +11,10 @@ import time
 from flambeau.runtime import jit, threads_ir, threads_worker
 from flambeau.support import config
 
-__all__ = ["get_num_threads", "prepare", "set_num_threads", "workers_alive"]
+__all__ = ["get_num_threads", "prepare", "set_num_threads", "within", "workers_alive"]
 
 _pool = None  # the native pool, once loaded
-_wanted = config.num_threads
+_wanted = min(config.num_threads, threads_worker.MAX_THREADS)
 at_change: list = []  # functions that forget what was planned for another number of threads
 
 
@@ -64,7 +64,7 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(count: int) -> None:
-    """Use at most `count` threads from the next kernel on.
+    """Use at most `count` threads from the next kernel on; any thread may call it while others compute.
 
     Errors: TypeError if `count` is no int; RuntimeError if it is not positive.
     """
@@ -78,6 +78,14 @@ def set_num_threads(count: int) -> None:
         forget()
     if _pool is not None:
         _pool.threads.value = _wanted
+
+
+def within(grain: int, count: int) -> int:
+    """The grain of a launch that is cut into at most `count` parts, even if there are more threads by then.
+
+    For kernels that use `k.worker`: `count` is the number of workers that their scratch memory was made for.
+    """
+    return count << threads_worker.MOST_AT | grain
 
 
 def workers_alive() -> int:

@@ -13,6 +13,8 @@ from flambeau.runtime.threads_worker import (
     DEFERRED,
     EMPTY,
     EXTENT,
+    MOST,
+    MOST_AT,
     PART,
     PENDING,
     POSTED,
@@ -153,9 +155,15 @@ entry:
 count:
   %threads32 = load atomic i32, ptr %threads_at monotonic, align 4
   %threads = zext i32 %threads32 to i64
-  %least = call i64 @llvm.smax.i64(i64 %grain, i64 1)
+  %mixed = and i64 %grain, {MOST}
+  %most = lshr i64 %mixed, {MOST_AT}
+  %alone = xor i64 %grain, %mixed
+  %bounded = icmp ne i64 %most, 0
+  %limit = select i1 %bounded, i64 %most, i64 %threads
+  %least = call i64 @llvm.smax.i64(i64 %alone, i64 1)
   %fit = udiv i64 %extent, %least
-  %n = call i64 @llvm.smin.i64(i64 %fit, i64 %threads)
+  %room = call i64 @llvm.smin.i64(i64 %limit, i64 %threads)
+  %n = call i64 @llvm.smin.i64(i64 %fit, i64 %room)
   %many = icmp sgt i64 %n, 1
   br i1 %many, label %enter, label %serial
 enter:

@@ -1,7 +1,8 @@
 """The worker pool's state, its protocol and its workers, as LLVM IR; its callers are threads_ir.
 
-One job runs at a time. Its extent is cut into at most `threads` equal parts; the boundaries
-depend on extent, grain and thread count only, and part i is always told that it is worker i.
+One job runs at a time. Its extent is cut into at most `threads` equal parts, or as many as its
+grain allows (threads.within); the boundaries depend on extent, grain and thread count only, and
+part i is always told that it is worker i.
 Each worker w has a mailbox word on a cache line of its own:
 
     EMPTY -> POSTED      the caller, when part w of a job is there to be taken
@@ -22,6 +23,9 @@ nested call, or a second Python thread) runs the whole extent itself.
 """
 
 MAX_THREADS = 256
+
+MOST_AT = 48  # the bit of a launch's grain where the most parts begin that it may be cut into; 0: no bound but the threads
+MOST = 2 * MAX_THREADS - 1 << MOST_AT  # all its bits
 
 # Byte offsets in @flambeau_pool. Words that different threads write are 128 bytes apart.
 BUSY, PENDING, CALLER_ASLEEP, THREADS, SPINS, STARTED = 0, 128, 132, 256, 260, 264

@@ -6,7 +6,7 @@ from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, kernel
 from flambeau.ops.create import arange
-from flambeau.ops.index_kernels import Flag
+from flambeau.ops.index_kernels import Flag, told
 from flambeau.ops.record import KERNEL, TABLE, hooks, op
 from flambeau.ops.sort import searchsorted
 from flambeau.sparse.coo import HIDDEN, SparseTensor, parts, sparse_of
@@ -25,7 +25,7 @@ def rows_of_products(k, y: Ptr, v: Ptr, x: Ptr, column: Ptr, start: Ptr, bad: Pt
             c = column[e]
             inside = (c >= 0) & (c < size)
             with k.if_(~inside):
-                bad[0] = c
+                bad[0] = told(c)
             row, a = x.at(E.where(inside, c, E.const(0, dt.int64)) * width), v[e]
             with k.vector(width) as j:
                 out[j] = out[j] + a * row[j]

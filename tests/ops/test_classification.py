@@ -94,9 +94,11 @@ def test_nothing_counts():
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4)], ids=str)
 def test_targets_out_of_bounds(shape):
-    for bad in (3, -1):
-        with pytest.raises(IndexError, match="out of bounds"):
-            F.cross_entropy(torch.zeros(shape), torch.full((shape[0], *shape[2:]), bad))
+    for bad in (3, -1, -(1 << 63)):
+        target = torch.full((shape[0], *shape[2:]), bad)
+        for loss in (F.cross_entropy, F.nll_loss):
+            with pytest.raises(IndexError, match=f"Target {bad} is out of bounds"):
+                loss(torch.zeros(shape), target)
     with pytest.raises(IndexError):
         F.cross_entropy(torch.zeros(2, 0), torch.zeros(2, dtype=torch.int64))
 

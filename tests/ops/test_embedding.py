@@ -44,11 +44,13 @@ def test_second_gradient(rng):
 
 def test_indices_outside_the_table():
     w = torch.zeros(3, 2)
-    for bad in (3, -1, 1 << 40):
+    for bad in (3, -1, 1 << 40, -(1 << 63)):
         with pytest.raises(IndexError, match=f"index {bad}, table of 3 rows"):
             F.embedding(torch.tensor([0, bad]), w)
     with pytest.raises(IndexError, match="table of 0 rows"):
         F.embedding(torch.tensor([0]), torch.zeros(0, 2))
+    with pytest.raises(IndexError, match="table of 0 rows"):
+        F.embedding(torch.tensor([-(1 << 63)]), torch.zeros(0, 2))
     assert F.embedding(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 2)).shape == (0, 2)
     with pytest.raises(RuntimeError, match="Long, Int"):
         F.embedding(torch.tensor([0.0]), w)

@@ -37,7 +37,7 @@ def test_several_indices_broadcast(rng):
         t[ti, torch.from_numpy(indices(rng, 0, 5, 4))]
 
 
-@pytest.mark.parametrize("bad", [10, -11, 1 << 40, -(1 << 62)])
+@pytest.mark.parametrize("bad", [10, -11, 1 << 40, -(1 << 62), -(1 << 63)])
 def test_indices_out_of_range_name_themselves(bad):
     x = torch.zeros(10, 3)
     i = torch.zeros(9000, dtype=torch.int64)
@@ -52,6 +52,16 @@ def test_indices_out_of_range_name_themselves(bad):
         x.index_select(0, torch.tensor([-1]))
     with pytest.raises(IndexError, match="out of bounds"):
         x.take(torch.tensor([30]))
+    one, row = torch.tensor([bad]), torch.zeros(1, 3)
+    for write in (
+        lambda: x.index_put((one,), row), lambda: x.index_put((one,), row, accumulate=True), lambda: x.index_copy(0, one, row),
+        lambda: x.index_add(0, one, row), lambda: x[one].sum(), lambda: x[torch.tensor([0]), one],
+    ):  # fmt: skip
+        with pytest.raises(IndexError, match=f"index {bad} is out of bounds"):
+            write()
+    for along in (lambda: x.gather(0, one[:, None]), lambda: x.scatter(0, one[:, None], row), lambda: x.scatter_add(0, one[:, None], row)):
+        with pytest.raises(RuntimeError, match=f"index {bad} is out of bounds"):
+            along()
 
 
 @pytest.mark.parametrize("shape", [(5000,), (50, 70), (13, 17, 19), (1, 1), (3, 0, 2)])

@@ -63,6 +63,15 @@ def test_parts_cover_the_extent_in_order(extent, grain):
     assert parts_of(extent, grain) == parts
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 256])
+def test_a_launch_has_no_more_parts_than_it_says(count):
+    parts = parts_of(10_001, threads.within(1, count))
+    assert len(parts) == min(count, 4) and parts[-1][1] == 10_001
+    if count >= 4:
+        assert parts == parts_of(10_001, 1)
+    assert parts_of(1000, threads.within(1000, count)) == [(0, 1000)]
+
+
 def test_nested_loops_run_in_their_caller():
     nested = launch.bind(jit.compile(NESTED, "nested"))
     for _ in range(300):
@@ -226,6 +235,7 @@ def test_set_num_threads_checks():
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
+        ({"FLAMBEAU_NUM_THREADS": "1000"}, threads_worker.MAX_THREADS),
         ({"FLAMBEAU_NUM_THREADS": "3", "OMP_NUM_THREADS": "2"}, 3),
         ({"FLAMBEAU_NUM_THREADS": "", "OMP_NUM_THREADS": "2"}, 2),
         ({"FLAMBEAU_NUM_THREADS": "", "OMP_NUM_THREADS": "5,3"}, 5),
