@@ -116,6 +116,7 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
     """The sum, mean or max of table rows over bags of indices.
 
     Shapes:   (n, bag) with no offsets, or (total) with offsets (n) -> (n, width)
+    Errors:   RuntimeError for an index outside the table
     Source:   torch.nn.functional.embedding_bag
     """
     if mode not in ("sum", "mean", "max"):
@@ -164,7 +165,10 @@ def bags(input, weight, offsets, mode: str, per_sample, padding_idx, max_norm, n
     from flambeau.ops.create import arange
 
     n, total = offsets._numel, input._numel
-    rows = embedding(input, weight, padding_idx, max_norm, norm_type, by_freq, sparse)
+    try:
+        rows = embedding(input, weight, padding_idx, max_norm, norm_type, by_freq, sparse)
+    except IndexError as error:
+        raise RuntimeError(f"embedding_bag: {error}") from None
     bag = offsets.to(dt.int64).contiguous()
     member = arange(total)
     from flambeau.ops.sort import searchsorted

@@ -145,14 +145,14 @@ def out_of_bounds(name: str):
     return lambda bad, dim, size: IndexError(f"index {bad} is out of bounds for dimension {dim} with size {size} ({name})")
 
 
-def named_first(name: str):
-    """IndexError in the words of functions."""
-    return lambda bad, dim, size: IndexError(f"{name}(): index {bad} is out of bounds for dimension {dim} with size {size}")
+def named_first(name: str, kind: type = IndexError):
+    """An error in the words of functions."""
+    return lambda bad, dim, size: kind(f"{name}(): index {bad} is out of bounds for dimension {dim} with size {size}")
 
 
-def checked_offsets(name: str, index, size: int, stride: int, dim: int):
+def checked_offsets(name: str, index, size: int, stride: int, dim: int, kind: type = IndexError):
     """index * stride as int64, each index checked; the error names the op first."""
-    return offsets_of([index], [size], [stride], name, wrap=False, dims=[dim], error=named_first(name))
+    return offsets_of([index], [size], [stride], name, wrap=False, dims=[dim], error=named_first(name, kind))
 
 
 @op(KERNEL)
@@ -229,6 +229,7 @@ def index_changed(name: str, input, dim, index, source, how: str, out=None):
             f"{name}(): self and source expected to have the same dtype, but got (self) {input._dtype} and "
             f"(source) {source._dtype}"
         )
+    kind = RuntimeError if name == "index_add" and len(input._shape) > 1 else IndexError  # as in PyTorch
     want = list(input._shape or (1,))
     want[dim] = count = index._numel
     shaped = list(source._shape or (1,)) == want
@@ -236,13 +237,13 @@ def index_changed(name: str, input, dim, index, source, how: str, out=None):
     if dim == 0 and shaped and (input._dense or out is not None) and by_rows(input if out is None else out, source, count):
         start = "base" if out is None else "keep"
         out = hooks.empty(input._shape, input._dtype) if out is None else out
-        put_rows(out, index, source, how, start, input, error=named_first(name))
+        put_rows(out, index, source, how, start, input, error=named_first(name, kind))
         return out
     if out is None:
         out = hooks.empty(input._shape, input._dtype)
         copy_elements(out, input)
     shape, strides = at_least_1d(out)
-    off = checked_offsets(name, index, shape[dim], strides[dim], dim)
+    off = checked_offsets(name, index, shape[dim], strides[dim], dim, kind)
     if not shaped:
         raise IndexError(
             f"{name}(): Number of indices should be equal to source.size(dim) and the other sizes to self's: "
@@ -341,6 +342,7 @@ def index_reduce(input, dim, index, source, reduce, *, include_self=True):
     Source:   torch.index_reduce
     """
     dim = S.wrap_dim(dim, len(input._shape))
+    check_bounds("index_reduce", index, (input._shape or (1,))[dim], dim, False)
     shape = [1] * len(input._shape)
     shape[dim] = -1
     where_ = index.reshape(shape).expand(source._shape)

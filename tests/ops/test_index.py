@@ -55,11 +55,14 @@ def test_indices_out_of_range_name_themselves(bad):
     one, row = torch.tensor([bad]), torch.zeros(1, 3)
     for write in (
         lambda: x.index_put((one,), row), lambda: x.index_put((one,), row, accumulate=True), lambda: x.index_copy(0, one, row),
-        lambda: x.index_add(0, one, row), lambda: x[one].sum(), lambda: x[torch.tensor([0]), one],
+        lambda: x.index_reduce(0, one, row, "amax"), lambda: x[one].sum(), lambda: x[torch.tensor([0]), one],
     ):  # fmt: skip
         with pytest.raises(IndexError, match=f"index {bad} is out of bounds"):
             write()
-    for along in (lambda: x.gather(0, one[:, None]), lambda: x.scatter(0, one[:, None], row), lambda: x.scatter_add(0, one[:, None], row)):
+    for along in (
+        lambda: x.gather(0, one[:, None]), lambda: x.scatter(0, one[:, None], row), lambda: x.scatter_add(0, one[:, None], row),
+        lambda: x.index_add(0, one, row), lambda: x.t().index_add(1, one, row.t()),
+    ):  # fmt: skip
         with pytest.raises(RuntimeError, match=f"index {bad} is out of bounds"):
             along()
 
