@@ -18,30 +18,16 @@ from flambeau.codegen.target import LANE_BYTES
 from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Float, Int, Ptr, kernel
-from flambeau.ops.tiles import Tile, copied, filled, product, written
+from flambeau.ops.tiles import Tile, copied, filled, product, turned, written
 
 BR = BC = 64  # queries and keys in a tile: multiples of every register tile
 
 
 # parts, traced inline -----------------------------------------------------------------------------
-def turned(k, out, src, rows, n, row_step, step, tile: Tile, read=None):
+def columns_of(k, out, src, rows, n, row_step, step, tile: Tile, read=None):
     """out[p, i] = src[i, p] for `rows` <= BR rows of n, as (n, BR), 0 beyond; read: what is made of an element."""
-    d, w, step = out.dtype, tile.nr // 2, E.wrap(step, dt.int64)
-    read = read or (lambda v: E.cast(v, d))
-    with k.seq(0, BR, w) as i0:
-        whole = k.var(E.const(0, dt.int64))
-        with k.if_((step == 1) & (i0 + w <= rows)):
-            whole.set(n // w * w)
-            with k.seq(0, whole.get(), w) as p, k.lanes(w) as l:
-                values = [read(src[(i0 + i) * row_step + p + l]) for i in range(w)]
-                for i, v in enumerate(k.transpose(values)):
-                    out[(p + i) * BR + i0 + l] = v
-        real = E.minimum(E.maximum(rows - i0, 0), w)
-        with k.seq(whole.get(), n) as p:
-            with k.seq(real) as i:
-                out[p * BR + i0 + i] = read(src[(i0 + i) * row_step + p * step])
-            with k.seq(real, w) as i:
-                out[p * BR + i0 + i] = E.const(0, d)
+    step = E.wrap(step, dt.int64)
+    turned(k, out, src, rows, n, BR, row_step, step, tile.nr // 2, step == 1, read or (lambda v: E.cast(v, out.dtype)))
 
 
 def hidden(k, s, rows, cols, first_query, first_key, mask, steps, spare, tile: Tile, causal: bool, how: str):
@@ -52,7 +38,7 @@ def hidden(k, s, rows, cols, first_query, first_key, mask, steps, spare, tile: T
     d = s.dtype
     low = E.const(-math.inf, d)
     if how:
-        turned(k, spare, mask.at(first_query * steps[0] + first_key * steps[1]), rows, cols, *steps, tile,
+        columns_of(k, spare, mask.at(first_query * steps[0] + first_key * steps[1]), rows, cols, *steps, tile,
                read=lambda v: E.where(v, E.const(0, d), low) if how == "bool" else E.cast(v, d))  # fmt: skip
         with k.seq(cols) as j, k.vector(rows, unroll=4) as i:
             s[j * BR + i] = s[j * BR + i] + spare[j * BR + i]
@@ -137,7 +123,7 @@ def attention(k, y: Ptr, lse: Ptr, q: Ptr, key: Ptr, v: Ptr, mask: Ptr, kept: Pt
         bits = kept.at(b * wb + h * wh)
         with k.seq(first, last, BR) as r:
             rows = E.minimum(last - r, BR)
-            turned(k, qt, q.at(b * qb + h * qh + r * ql), rows, n, ql, qd, tile)
+            columns_of(k, qt, q.at(b * qb + h * qh + r * ql), rows, n, ql, qd, tile)
             filled(k, top, BR, -math.inf)
             filled(k, total, BR, 0)
             filled(k, o, BR * padded, 0)
@@ -228,8 +214,8 @@ def attention_backward(k, gq: Ptr, gk: Ptr, gv: Ptr, g: Ptr, y: Ptr, lse: Ptr, q
                                    ((q, qb, qh, ql), (g, gb, gh, gl), (y, yb, yh, yl)))  # fmt: skip
             copied(k, rows_q, src_q, rows, n, padded_n, ql, qd, tile, factor)
             copied(k, rows_g, src_g, rows, nv, padded, gl, gd, tile)
-            turned(k, qt, src_q, rows, n, ql, qd, tile)
-            turned(k, gt, src_g, rows, nv, gl, gd, tile)
+            columns_of(k, qt, src_q, rows, n, ql, qd, tile)
+            columns_of(k, gt, src_g, rows, nv, gl, gd, tile)
             filled(k, sum_q, BR * padded_n, 0)
             row_dots(k, dots, rows_g, src_y, rows, nv, padded, yl)
             with k.vector(rows) as i:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from flambeau.core import dtypes as dt
 from flambeau.ir import expr as E
 from flambeau.ir.kernel import Int, Ptr, compute_dtype, kernel
-from flambeau.ops.tiles import LINE
+from flambeau.ops.tiles import LINE, turned
 
 ROW_GAP = 16  # elements between the rows of a packed panel of A beyond its deepest: rows fall into different cache sets
 
@@ -100,23 +100,7 @@ def pack_panel(k, dst, b, cols, depth, b0, b1, tile: Tile, layout: str) -> None:
             with k.seq(cols // nr * nr, cols, nr) as q, k.lanes(nr) as j:
                 out[q * depth + j] = E.cast(row.load(q + j, where=j < cols - q), dst.compute)
         return
-    with k.seq(0, nr, w) as j0:
-        whole = k.var(E.const(0, dt.int64))
-        if layout == "column":
-            with k.if_(cols - j0 >= w):
-                whole.set(depth // w * w)
-            with k.seq(0, whole.get(), w) as p, k.lanes(w) as l:
-                for i in range(w):
-                    b.prefetch((j0 + i) * b1 + p + 4 * w)
-                values = [E.cast(b[(j0 + i) * b1 + p + l], dst.compute) for i in range(w)]
-                for i, v in enumerate(k.transpose(values)):
-                    dst[(p + i) * nr + j0 + l] = v
-        real = E.minimum(E.maximum(cols - j0, 0), w)
-        with k.seq(whole.get(), depth) as p:
-            with k.seq(real) as j:
-                dst[p * nr + j0 + j] = E.cast(b[p * b0 + (j0 + j) * b1], dst.compute)
-            with k.seq(real, w) as j:
-                dst[p * nr + j0 + j] = E.const(0, dst.compute)
+    turned(k, dst, b, cols, depth, nr, b1, b0, w, layout == "column", lambda v: E.cast(v, dst.compute), ahead=4)
 
 
 def fetch_panel(a, a0, a1, which, depth, tile: Tile, layout: str, t) -> None:

@@ -92,6 +92,31 @@ def copied(k, out, src, rows, n, padded, row_step, step, tile: Tile, factor=None
             out[i * padded + p] = E.const(0, d)
 
 
+def turned(k, out, src, rows, n, high, row_step, step, w, dense, read, ahead: int = 0) -> None:
+    """out[p, i] = read(src[i, p]) for `rows` rows of n, as (n, high), 0 beyond; w x w elements are turned in registers.
+
+    The latter where rows are dense: True, False, or a condition; ahead: vectors of each row to ask for beforehand.
+    """
+    with k.seq(0, high, w) as i0:
+        whole = k.var(E.const(0, dt.int64))
+        if dense is not False:
+            full = rows - i0 >= w
+            with k.if_(full if dense is True else dense & full):
+                whole.set(n // w * w)
+            with k.seq(0, whole.get(), w) as p, k.lanes(w) as l:
+                for i in range(w if ahead else 0):
+                    src.prefetch((i0 + i) * row_step + p + ahead * w)
+                values = [read(src[(i0 + i) * row_step + p + l]) for i in range(w)]
+                for i, v in enumerate(k.transpose(values)):
+                    out[(p + i) * high + i0 + l] = v
+        real = E.minimum(E.maximum(rows - i0, 0), w)
+        with k.seq(whole.get(), n) as p:
+            with k.seq(real) as i:
+                out[p * high + i0 + i] = read(src[(i0 + i) * row_step + p * step])
+            with k.seq(real, w) as i:
+                out[p * high + i0 + i] = E.const(0, out.compute)
+
+
 def filled(k, out, count, value) -> None:
     """out[0..count) = value."""
     with k.vector(count) as i:

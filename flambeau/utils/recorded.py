@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from flambeau.autograd.graph import LEAF, numbers
+from flambeau.autograd.graph import LEAF, Node, numbers
 from flambeau.autograd.modes import enable_grad
 from flambeau.nn.modules.container import Sequential
 from flambeau.tensor.tensor import Tensor
@@ -110,14 +110,14 @@ def run(model, inputs) -> tuple[list[Call], list]:
 
 def nodes_behind(outputs: list) -> list:
     """The tape's nodes that lead to the outputs, oldest first."""
-    found: dict[int, object] = {}
+    found: dict[int, Node] = {}
     waiting = [t.grad_fn for t in outputs if t.grad_fn is not None]
     while waiting:
         node = waiting.pop()
         if id(node) not in found:
             found[id(node)] = node
             waiting += [e[0] for e in node._edges if e is not None and e[1] != LEAF]
-    return sorted(found.values(), key=lambda node: node._seq)  # type: ignore[attr-defined]
+    return sorted(found.values(), key=lambda node: node._seq)
 
 
 def record(model, inputs) -> tuple[list[Step], list[Call]]:
